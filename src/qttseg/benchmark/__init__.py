@@ -1,0 +1,1 @@
+"""Methods compared under equal budgets, and the tables that result."""

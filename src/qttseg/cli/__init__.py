@@ -1,0 +1,40 @@
+"""The command line: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import typer
+
+from qttseg.cli import backbone, bench, collect, datasets, demo, meta, predict, predictors, tune
+from qttseg.cli.console import complain
+from qttseg.errors import QttSegError
+
+app = typer.Typer(
+    name="qttseg",
+    help="Meta-learned, budgeted fine-tuning of promptable segmentation models (QTT-SEG, arXiv 2508.17283).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (tune, predict, collect, predictors, bench, demo):
+    module.add_commands(app)
+for module in (datasets, meta, backbone):
+    app.add_typer(module.app)
+app.add_typer(predictors.app)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one message, not a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except QttSegError as error:
+        complain(error)
+        sys.exit(1)
+
+
+def _interrupt(*_: object) -> None:
+    """Treat a polite kill as Ctrl-C, so that what is finished is stored."""
+    raise KeyboardInterrupt

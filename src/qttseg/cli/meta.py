@@ -1,0 +1,53 @@
+"""`qttseg meta`: look into a learning-curve store, or fill one from the published meta-dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qttseg.cli import options
+from qttseg.cli.console import out, show_arrow
+
+app = typer.Typer(name="meta", help="Summarise, query and import learning curves.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: qttseg meta summary --store curves")
+def summary(store: options.Store = options.STORE) -> None:
+    """Show runs, outcomes, scores and cost by dataset."""
+    from qttseg.metadata.queries import summary as summarise
+    from qttseg.metadata.store import CurveStore
+
+    show_arrow(summarise(CurveStore(store)))
+
+
+@app.command(
+    epilog="Example: qttseg meta query \"SELECT configuration->>'lora' AS lora, avg(score) FROM runs GROUP BY 1\""
+)
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the views runs, epochs and datasets.")],
+    store: options.Store = options.STORE,
+) -> None:
+    """Ask the store anything in SQL; nothing can be changed."""
+    from qttseg.metadata.queries import query as ask
+    from qttseg.metadata.store import CurveStore
+
+    show_arrow(ask(CurveStore(store), sql))
+
+
+@app.command("import", epilog="Example: qttseg meta import published.csv --store published")
+def import_(
+    path: Annotated[Path, typer.Argument(help="CSV in the layout of the paper's public meta-dataset.")],
+    store: options.Store = options.STORE,
+) -> None:
+    """Add the published meta-dataset's learning curves to a store."""
+    from qttseg.metadata.published import read_published
+    from qttseg.metadata.store import CurveStore
+
+    published = read_published(path)
+    curves = CurveStore(store)
+    for dataset in published.datasets:
+        curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
+    curves.append(published.curves)
+    out.print(f"{len(published.curves)} runs on {len(published.datasets)} datasets → {store}")

@@ -1,0 +1,67 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qttseg.errors import BudgetError, ConfigurationError
+
+if TYPE_CHECKING:
+    from qttseg.metadata.protocol import Protocol
+
+Store = Annotated[str, typer.Option(help="Learning-curve store: a folder or any URI of a file system.")]
+Registry = Annotated[
+    str | None, typer.Option(help="MLflow tracking URI of the predictor registry; SQLite in ~/.qttseg by default.")
+]
+Backbone = Annotated[str, typer.Option(help="Backbone: sam-nano, or sam-vit-b:CHECKPOINT (also -l, -h).")]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Images = Annotated[int | None, typer.Option(help="Images drawn for training and validation.  [default: 100]")]
+TestImages = Annotated[int | None, typer.Option(help="Most test images.  [default: 100]")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs that a learning-rate schedule spans.  [default: 10]")]
+Prompt = Annotated[str | None, typer.Option(help="Prompt: box or whole-image.  [default: box]")]
+Out = Annotated[Path, typer.Option(help="Folder to write to.")]
+
+STORE = "curves"
+RESULTS = "results"
+
+
+def protocol_of(
+    *, images: int | None = None, test_images: int | None = None, epochs: int | None = None, prompt: str | None = None
+) -> Protocol:
+    """Return the paper's protocol with what was asked for in its place.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+    from typing import get_args
+
+    from qttseg.metadata.protocol import PAPER, PromptKind, Protocol
+
+    if prompt is not None and prompt not in get_args(PromptKind):
+        raise ConfigurationError(f"unknown prompt {prompt!r}; known are {', '.join(get_args(PromptKind))}")
+    asked = {"images": images, "test_images": test_images, "epochs": epochs, "prompt": prompt}
+    return Protocol.from_dict(
+        {**PAPER.to_dict(), **{name: value for name, value in asked.items() if value is not None}}
+    )
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a duration such as `60`, `60s`, `1.5m` or `2h`.
+
+    Raises:
+        BudgetError: the text is no positive duration.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)?\s*", text)
+    if found is None or float(found[1]) == 0:
+        raise BudgetError(f"{text!r} is not a duration; write 60s, 2m or 1h")
+    return float(found[1]) * {"m": 60, "h": 3600}.get((found[2] or "s")[0], 1)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated text."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,1 @@
+"""What we know: datasets, meta-features, protocols, runs and the learning-curve store."""

@@ -1,0 +1,211 @@
+"""Datasets: named image/mask pairs that are read when asked for, and how a name becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from qttseg.errors import DatasetError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Task = Literal["binary", "multiclass"]
+
+IGNORE = 255
+"""Mask value of pixels that are neither trained on nor scored."""
+
+ENTRY_POINTS = "qttseg.datasets"
+"""Entry-point group under which other packages register a callable that returns a `Dataset`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One image with its mask.
+
+    Attributes:
+        image: uint8 array `height x width x 3`.
+        mask: uint8 array `height x width` of class ids; 0 is background, 255 is to be ignored.
+        name: The item's stem.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    name: str
+
+
+class Source(Protocol):
+    """Where a dataset's items come from."""
+
+    def load(self, index: int) -> Sample:
+        """Read or draw the item at `index`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Named image/mask pairs, read lazily.
+
+    Attributes:
+        name: What tables call it.
+        task: Whether there is one foreground class or several.
+        classes: Class names; the index is the class id, 0 is the background.
+        names: Item names, unique, in the order of the indices.
+        groups: For each item what it must not be parted from (patient, video); None where unknown.
+        source: Reads items.
+    """
+
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    source: Source
+
+    def __post_init__(self) -> None:
+        """Reject what could not be split or scored.
+
+        Raises:
+            DatasetError: the classes, names or groups contradict each other.
+        """
+        if len(self.classes) < 2 or (self.task == "binary" and len(self.classes) != 2):
+            raise DatasetError(
+                f"dataset {self.name} ({self.task}) has the classes {list(self.classes)}; "
+                "name the background and, for a binary task, exactly one foreground class"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise DatasetError(f"dataset {self.name} has two items of one name; names must be unique")
+        if self.groups is not None and len(self.groups) != len(self.names):
+            raise DatasetError(f"dataset {self.name} has {len(self.names)} items but {len(self.groups)} groups")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"dataset {self.name} has {len(self)} items; there is no item {index}")
+        return self.source.load(index % len(self))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the content, whatever the order and the names of the items."""
+        from qttseg.metadata.fingerprints import fingerprint
+
+        return fingerprint(self.source, len(self))
+
+    @classmethod
+    def from_folders(cls, path: str | Path) -> Self:
+        """Return the dataset in `path/images` and `path/masks`, described by `path/dataset.json` where there is one.
+
+        Images without a mask, and the reverse, are left out and named in the log; `qttseg.metadata.verification`
+        lists them. Without a description the classes are those that occur in the masks, which are all read.
+
+        Raises:
+            DatasetError: there are no pairs, two files share a stem, or the description is wrong.
+        """
+        from qttseg.metadata.folders import open_folders
+
+        folder = open_folders(Path(path))
+        return cls(
+            name=folder.description.name,
+            task=folder.description.task,
+            classes=folder.description.classes,
+            names=tuple(folder.source.pairs),
+            groups=folder.groups,
+            source=folder.source,
+        )
+
+
+def resolve_dataset(name_or_path: str) -> Dataset:
+    """Return the dataset of a registered name, as in `procedural-polyp`, or of a folder.
+
+    Raises:
+        DatasetError: there is no such name or folder; the message lists near names.
+    """
+    from qttseg.metadata.procedural.suite import NAMES, procedural_dataset
+
+    if name_or_path in NAMES:
+        return procedural_dataset(name_or_path)
+    registered = _registered()
+    if name_or_path in registered:
+        return _load(registered[name_or_path])
+    if Path(name_or_path).is_dir():
+        return Dataset.from_folders(name_or_path)
+    raise _unknown(name_or_path, [*NAMES, *registered])
+
+
+def resolve_suite(text: str) -> tuple[str, ...]:
+    """Return the dataset names that `text` stands for, each of which `resolve_dataset` knows.
+
+    Args:
+        text: A comma-separated mix of dataset names, folders, `procedural13` (all procedural datasets),
+            `procedural4` (three binary ones and a multiclass one) and `folders:PATH` (each dataset folder directly
+            below `PATH`).
+
+    Raises:
+        DatasetError: a part names nothing.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise DatasetError(
+            "no dataset named; try procedural13, procedural4, folders:PATH, or names separated by commas"
+        )
+    return tuple(dict.fromkeys(name for part in parts for name in _expand(part)))
+
+
+def _expand(part: str) -> tuple[str, ...]:
+    from qttseg.metadata.procedural.suite import NAMES, SUITES
+
+    if part in SUITES:
+        return SUITES[part]
+    if part.startswith("folders:"):
+        return _folders_below(Path(part.removeprefix("folders:")).expanduser())
+    registered = _registered()
+    if part in NAMES or part in registered or Path(part).is_dir():
+        return (part,)
+    raise _unknown(part, [*SUITES, *NAMES, *registered])
+
+
+def _folders_below(root: Path) -> tuple[str, ...]:
+    if not root.is_dir():
+        raise DatasetError(f"folders:{root} names no folder; give the one that holds the dataset folders")
+    found = tuple(
+        str(path) for path in sorted(root.iterdir()) if (path / "images").is_dir() and (path / "masks").is_dir()
+    )
+    if not found:
+        raise DatasetError(f"no folder directly below {root} has the sub-folders images and masks")
+    return found
+
+
+def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _load(entry: EntryPoint) -> Dataset:
+    try:
+        dataset = entry.load()()
+    except (ImportError, AttributeError) as error:
+        raise DatasetError(f"the plug-in {entry.value} of dataset {entry.name} cannot be loaded: {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(
+            f"the plug-in {entry.value} of dataset {entry.name} must return a Dataset, not {type(dataset)}"
+        )
+    return dataset
+
+
+def _unknown(name: str, known: list[str]) -> DatasetError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=3, cutoff=0.4) or known
+    return DatasetError(f"there is no dataset and no folder {name!r}; near names are {', '.join(near)}")

@@ -1,0 +1,134 @@
+"""Questions to the learning-curve store, answered by DuckDB; the SQL stands in `metadata/sql`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qttseg.errors import StoreError
+from qttseg.metadata.store import CurveStore
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingSet:
+    """Learning curves to fit a predictor to.
+
+    Attributes:
+        table: One row for each run, whatever its outcome: run_id, dataset, dataset_fingerprint, space, configuration
+            (JSON), outcome, scores (list of numbers in [0, 1], one for each finished epoch), epoch_seconds (list, as
+            long), protocol_id, backbone, backbone_fingerprint, seed, machine, meta_features (map of text to number).
+        left_out: Names of the datasets that were left out.
+    """
+
+    table: pa.Table
+    left_out: tuple[str, ...]
+
+    @cached_property
+    def fingerprints(self) -> frozenset[str]:
+        """Fingerprints of the datasets within."""
+        return frozenset(pc.unique(self.table["dataset_fingerprint"]).to_pylist())
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the datasets within, sorted."""
+        return tuple(sorted(pc.unique(self.table["dataset"]).to_pylist()))
+
+
+def training_set(store: CurveStore, *, leave_out: str | None = None) -> TrainingSet:
+    """Return all stored runs but those of one dataset and its relatives.
+
+    Args:
+        store: Where the runs are.
+        leave_out: Name or fingerprint of a dataset. What has the same content under another name, or other content
+            under the same name, is left out too.
+
+    Raises:
+        StoreError: the store is empty, holds no such dataset or nothing else, or lacks a dataset's meta-features.
+    """
+    with _connected(store) as connection:
+        left_out = _relatives(connection, leave_out, store) if leave_out is not None else {}
+        fingerprints = sorted(set().union(*left_out.values()))
+        table = _ask(connection, _sql("training_set"), {"left_out": fingerprints})
+    if not table.num_rows:
+        raise StoreError(
+            f"{store.uri} holds no curves besides those of {', '.join(left_out)}; collect other datasets too"
+        )
+    without = pc.unique(table.filter(pc.is_null(table["meta_features"]))["dataset"]).to_pylist()
+    if without:
+        raise StoreError(
+            f"{store.uri} lacks the meta-features of {', '.join(without)}; run qttseg collect on them again, "
+            "which measures them and redoes no run"
+        )
+    return TrainingSet(table=table, left_out=tuple(left_out))
+
+
+def summary(store: CurveStore) -> pa.Table:
+    """Return one row for each dataset: runs, outcomes, scores of completed runs, seconds per epoch and total hours.
+
+    Raises:
+        StoreError: the store is empty.
+    """
+    with _connected(store) as connection:
+        return _ask(connection, _sql("summary"))
+
+
+def query(store: CurveStore, sql: str) -> pa.Table:
+    """Answer one SELECT statement over the views `runs`, `epochs` and `datasets`.
+
+    The statement sees copies of the store's tables and can reach no file, network or setting.
+
+    Raises:
+        StoreError: the store is empty, or the statement is wrong or not a SELECT.
+    """
+    with _connected(store) as connection:
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return _ask(connection, sql)
+
+
+@contextmanager
+def _connected(store: CurveStore) -> Iterator[duckdb.DuckDBPyConnection]:
+    curves = store.table()
+    if not curves.num_rows:
+        raise StoreError(f"no curves in {store.uri}; run qttseg collect first")
+    with duckdb.connect(":memory:") as connection:
+        connection.register("stored_curves", curves)
+        connection.register("stored_datasets", store.datasets())
+        connection.execute(_sql("views"))
+        yield connection
+
+
+def _relatives(connection: duckdb.DuckDBPyConnection, dataset: str, store: CurveStore) -> dict[str, set[str]]:
+    """Return the fingerprints of the dataset and its relatives by their names."""
+    found: dict[str, set[str]] = {}
+    for row in _ask(connection, _sql("relatives"), {"dataset": dataset}).to_pylist():
+        found.setdefault(row["dataset"], set()).add(row["fingerprint"])
+    if not found:
+        known = _ask(connection, "SELECT DISTINCT dataset FROM runs ORDER BY dataset")["dataset"].to_pylist()
+        raise StoreError(f"{store.uri} has no dataset {dataset} to leave out; it has {', '.join(known)}")
+    return found
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type not in {
+            duckdb.StatementType.SELECT,
+            duckdb.StatementType.EXPLAIN,
+        }:
+            raise StoreError("a query is one SELECT statement over the views runs, epochs and datasets")
+        return connection.sql(sql, params=parameters).to_arrow_table()
+    except duckdb.Error as error:
+        raise StoreError(f"the query cannot be answered: {error}") from error
+
+
+def _sql(name: str) -> str:
+    return (files("qttseg.metadata") / "sql" / f"{name}.sql").read_text(encoding="utf-8")

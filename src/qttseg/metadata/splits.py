@@ -1,0 +1,96 @@
+"""Splits into training, validation and test images: the test images stay the same over all seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qttseg.errors import DatasetError
+from qttseg.metadata.datasets import Dataset
+from qttseg.metadata.protocol import Protocol
+
+FEWEST_IMAGES = 4
+FEWEST_GROUPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Indices into a dataset, disjoint, each in rising order."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def draw_split(dataset: Dataset, protocol: Protocol, *, seed: int) -> Split:
+    """Return the split of `dataset` for `seed`.
+
+    Sizes: the test split takes what `protocol.images` leaves over, but at least a third of the dataset, and at most
+    `protocol.test_images`; 200 images give 100 + 100, 100 give 67 + 33, 40 give 27 + 13. Training and validation draw
+    at most `protocol.images` from the rest, by `seed`.
+
+    Groups: where `protocol.split` is `grouped` and the groups are known, whole groups go to one side, so that sizes
+    are only approached from below; images of a side beyond its size are left out. With fewer than three groups the
+    sides cannot be kept apart, and images are drawn one by one.
+
+    The draw orders items by a hash of their names, so it depends neither on the order of the files nor on a library's
+    random numbers.
+
+    Raises:
+        DatasetError: there are fewer than four images.
+    """
+    if len(dataset) < FEWEST_IMAGES:
+        raise DatasetError(f"dataset {dataset.name} has {len(dataset)} images; at least {FEWEST_IMAGES} are needed")
+    members = _members(dataset, protocol)
+    test_size = min(protocol.test_images, max(len(dataset) // 3, len(dataset) - protocol.images))
+    test_groups = _take(_shuffled(members, "test"), members, size=test_size, spare=2)
+    rest = [group for group in _shuffled(members, f"validation {seed}") if group not in test_groups]
+    pool = sum(len(members[group]) for group in rest)
+    validation_groups = _take(rest, members, size=max(1, round(protocol.validation_share * pool)), spare=1)
+    train_groups = [group for group in rest if group not in validation_groups]
+
+    drawn = min(protocol.images, pool)
+    validation_size = min(max(1, round(protocol.validation_share * drawn)), drawn - 1)
+    validation = _draw(dataset, members, validation_groups, validation_size, f"images {seed}")
+    return Split(
+        train=_draw(dataset, members, train_groups, drawn - len(validation), f"images {seed}"),
+        validation=validation,
+        test=_draw(dataset, members, test_groups, protocol.test_images, "test"),
+    )
+
+
+def _members(dataset: Dataset, protocol: Protocol) -> Mapping[str, list[int]]:
+    """Return group → indices; each image is its own group where groups do not count."""
+    grouped = protocol.split == "grouped" and dataset.groups is not None and len(set(dataset.groups)) >= FEWEST_GROUPS
+    keys = dataset.groups if grouped and dataset.groups is not None else dataset.names
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        members[key].append(index)
+    return members
+
+
+def _take(order: Sequence[str], members: Mapping[str, list[int]], *, size: int, spare: int) -> frozenset[str]:
+    """Return the groups of `order` that fit into `size` images one after the other, at least one, leaving `spare`."""
+    taken: list[str] = []
+    filled = 0
+    for group in order:
+        if filled + len(members[group]) <= size and len(taken) < len(order) - spare:
+            taken.append(group)
+            filled += len(members[group])
+    return frozenset(taken or [min(order, key=lambda group: len(members[group]))])
+
+
+def _draw(
+    dataset: Dataset, members: Mapping[str, list[int]], groups: Iterable[str], size: int, salt: str
+) -> tuple[int, ...]:
+    indices = {dataset.names[index]: index for group in groups for index in members[group]}
+    return tuple(sorted(indices[name] for name in _shuffled(indices, salt)[:size]))
+
+
+def _shuffled(names: Iterable[str], salt: str) -> list[str]:
+    def place(name: str) -> bytes:  # file names need not be valid Unicode
+        return hashlib.sha256(f"{salt}/{name}".encode(errors="surrogateescape")).digest()
+
+    return sorted(names, key=place)

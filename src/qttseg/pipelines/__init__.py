@@ -1,0 +1,1 @@
+"""One fine-tuning: search spaces, backbones, training, scoring."""

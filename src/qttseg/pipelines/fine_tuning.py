@@ -1,0 +1,250 @@
+"""A resumable fine-tuning: one epoch at a time, frozen and thawed without repeating any."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.runs import EpochRecord
+from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors, trains_encoder
+from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
+from qttseg.pipelines.losses import bce_loss, dice_loss
+from qttseg.pipelines.prompts import ClassPrompts, class_prompts
+from qttseg.pipelines.schedules import build_schedule
+from qttseg.pipelines.segmenter import Segmenter
+from qttseg.pipelines.views import draw_views, flip, turn
+from qttseg.pipelines.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CLIP = 1.0
+
+
+class Diverged(Exception):  # noqa: N818 (an outcome, not an error of the program)
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningState:
+    """All of a frozen training: weights, optimiser moments, schedule.
+
+    Attributes:
+        epoch: Finished epochs.
+        tensors: `model.*` weights and `optimizer.*` moments, by parameter name.
+        progress: The schedule's and the optimiser's numbers, as JSON.
+    """
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    progress: str
+
+    def save(self, path: Path) -> None:
+        """Write the state as safetensors, put in place at once."""
+        from safetensors.torch import save_file
+
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        save_file(self.tensors, aside, metadata={"epoch": str(self.epoch), "progress": self.progress})
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the state that `save` wrote."""
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return cls(epoch=int(metadata["epoch"]), tensors=tensors, progress=metadata["progress"])
+
+
+class FineTuning:
+    """The training of one configuration on a workbench.
+
+    All randomness of an epoch is drawn from (seed, epoch), so a restored training goes on bit for bit as an unbroken
+    one does on a CPU. The learning-rate schedule spans the protocol's epochs, whatever fidelity is trained to.
+    """
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        configuration: Configuration,
+        *,
+        seed: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.workbench = workbench
+        self.configuration = configuration
+        self.seed = seed
+        self.epoch = 0
+        self._clock = clock
+        self._backbone = adapt(workbench.backbone, configuration, seed=seed)
+        self._parameters = trainable_tensors(self._backbone)
+        self._encoder_trains = trains_encoder(self._backbone)
+        self._steps = math.ceil(len(workbench.split.train) / workbench.protocol.batch_size)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(),
+            lr=float(configuration["lr"]),
+            weight_decay=float(configuration["weight_decay"]),
+        )
+        self._schedule = build_schedule(
+            configuration, self._optimizer, epochs=workbench.protocol.epochs, steps_per_epoch=self._steps
+        )
+
+    def train_epoch(self, deadline: Deadline = NEVER) -> EpochRecord:
+        """Train one more epoch and validate.
+
+        Raises:
+            DeadlineReached: the deadline passed; the state is that of the last finished epoch.
+            Diverged: the loss is not finite; this training is of no more use.
+        """
+        before = self.state() if math.isfinite(deadline.at) else None
+        try:
+            return self._train_epoch(deadline)
+        except DeadlineReached:
+            if before is not None:
+                self.restore(before)
+            raise
+
+    def _train_epoch(self, deadline: Deadline) -> EpochRecord:
+        started = self._clock()
+        generator = Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
+        order = torch.randperm(len(self.workbench.split.train), generator=generator)
+        losses: list[float] = []
+        learning_rate = 0.0
+        with _seeded(_epoch_seed(self.seed, self.epoch), self._backbone.device):
+            self._backbone.sam.train()
+            for indices in order.split(self.workbench.protocol.batch_size):
+                learning_rate = float(self._optimizer.param_groups[0]["lr"])
+                losses.append(self._step(indices.tolist(), generator))
+                deadline.check()
+            self._backbone.sam.eval()
+        trained = self._clock()
+        score = self.workbench.validate(self._backbone, encoder_changed=self._encoder_trains)
+        deadline.check()
+        self._schedule.after_epoch(score)
+        self.epoch += 1
+        return EpochRecord(
+            epoch=self.epoch,
+            score=score,
+            train_loss=sum(losses) / len(losses),
+            learning_rate=learning_rate,
+            train_seconds=trained - started,
+            validation_seconds=self._clock() - trained,
+            peak_memory=_peak_memory(self._backbone.device),
+        )
+
+    def _step(self, indices: list[int], generator: Generator) -> float:
+        """Take one optimisation step and return its loss."""
+        embeddings, labels = self._view(indices, generator)
+        protocol = self.workbench.protocol
+        prompts = class_prompts(
+            labels,
+            classes=len(self.workbench.dataset.classes),
+            noise=protocol.prompt_noise * self._backbone.resolution / 1024,
+            prompt=protocol.prompt,
+            generator=generator,
+        )
+        loss = self._loss(embeddings, prompts) if len(prompts.owner) else embeddings.sum() * 0
+        value = loss.item()
+        if not math.isfinite(value):
+            raise Diverged(f"the loss is {value} in epoch {self.epoch + 1}")
+        if len(prompts.owner):
+            self._optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
+            self._optimizer.step()
+        self._schedule.after_step()
+        return value
+
+    def _view(self, indices: list[int], generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return embeddings (b × c × g × g) and label maps (b × r × r) of images as augmentation shows them."""
+        bench = self.workbench
+        views = draw_views(
+            len(indices),
+            horizontal=bool(self.configuration["horizontal_flip"]),
+            vertical=bool(self.configuration["vertical_flip"]),
+            rotate=bool(self.configuration["random_rotate"]),
+            generator=generator,
+        )
+        labels = flip(bench.labels[indices].to(self._backbone.device), views.flips)
+        turned = bool(views.turns.any())
+        if not turned and not self._encoder_trains:
+            return bench.train_embeddings.embed(indices, views.flips), labels
+        images = flip(self._backbone.normalise(bench.images[indices]), views.flips)
+        if turned:
+            images, labels = turn(images, labels, views.turns)
+        with nullcontext() if self._encoder_trains else torch.no_grad():
+            return self._backbone.encode(images), labels
+
+    def _loss(self, embeddings: Tensor, prompts: ClassPrompts) -> Tensor:
+        """Return BCE + Dice at the resolution of the square, averaged over prompts (QTT-SEG, Table 3)."""
+        logits, _ = self._backbone.decode(embeddings[prompts.owner], prompts.boxes)
+        full = F.interpolate(logits, prompts.targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        bce = bce_loss(full, prompts.targets, prompts.valid)
+        return (bce + dice_loss(full, prompts.targets, prompts.valid)).mean()
+
+    def state(self) -> FineTuningState:
+        """Return a copy of everything that a continuation needs."""
+        tensors = {f"model.{name}": tensor.detach().clone() for name, tensor in self._parameters.items()}
+        layout = self._optimizer.state_dict()
+        names = list(self._parameters)
+        for index, moments in layout["state"].items():
+            tensors |= {f"optimizer.{names[index]}.{key}": value.clone() for key, value in moments.items()}
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in layout["param_groups"]]
+        progress = json.dumps({"groups": groups, "schedule": self._schedule.scheduler.state_dict()})
+        return FineTuningState(epoch=self.epoch, tensors=tensors, progress=progress)
+
+    def restore(self, state: FineTuningState) -> None:
+        """Go back, or on, to `state`, which a training of the same configuration and workbench made."""
+        model = {name.removeprefix("model."): tensor for name, tensor in state.tensors.items()}
+        copy_into(self._backbone, {name: model[name] for name in self._parameters})
+        progress = json.loads(state.progress)
+        layout = self._optimizer.state_dict()
+        layout["state"] = {}
+        for index, name in enumerate(self._parameters):
+            prefix = f"optimizer.{name}."
+            moments = {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)}
+            if moments:
+                layout["state"][index] = moments
+        for group, numbers in zip(layout["param_groups"], progress["groups"], strict=True):
+            group.update(numbers)
+        self._optimizer.load_state_dict(layout)
+        self._schedule.scheduler.load_state_dict(progress["schedule"])
+        self._backbone.sam.eval()
+        self.epoch = state.epoch
+
+    def segmenter(self) -> Segmenter:
+        """Return the model as trained so far; it changes with further training."""
+        return Segmenter(backbone=self._backbone)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return (seed * 1_000_003 + epoch * 7919 + 17) % 2**63
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw torch's own random numbers (dropout) from `seed`, and leave the outer stream as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,1 @@
+"""Pre-training of sam-nano on endlessly drawn images."""

@@ -1,0 +1,54 @@
+"""One whole run: from a configuration to its learning curve, every ending typed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+import torch
+
+from qttseg import __version__
+from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
+from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
+from qttseg.pipelines.fine_tuning import Diverged, FineTuning
+from qttseg.pipelines.workbench import Workbench
+
+
+def fine_tune(run: Run, workbench: Workbench, deadline: Deadline = NEVER) -> LearningCurve:
+    """Train `run` for its protocol's epochs on a workbench of its dataset, protocol, backbone and seed.
+
+    Divergence, lack of memory and the deadline end a run early; they are outcomes, not errors, and what was learnt
+    until then is kept.
+    """
+    started = time.perf_counter()
+    records: list[EpochRecord] = []
+    outcome, reason, setup = Outcome.COMPLETED, "", 0.0
+    try:
+        training = FineTuning(workbench, run.configuration, seed=run.seed)
+        setup = time.perf_counter() - started
+        while training.epoch < run.protocol.epochs:
+            records.append(training.train_epoch(deadline))
+    except Diverged as diverged:
+        outcome, reason = Outcome.DIVERGED, str(diverged)
+    except DeadlineReached as reached:
+        outcome, reason = Outcome.TIMED_OUT, str(reached)
+    except (torch.cuda.OutOfMemoryError, MemoryError) as exhausted:
+        outcome, reason = Outcome.OUT_OF_MEMORY, str(exhausted).splitlines()[0] if str(exhausted) else "out of memory"
+    return LearningCurve(
+        run=run,
+        outcome=outcome,
+        reason=reason,
+        records=tuple(records),
+        setup_seconds=setup,
+        machine=describe_machine(workbench.backbone.device),
+        finished_at=time.time(),
+        version=__version__,
+    )
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return a short description that two machines of one speed share, for cost predictors and captions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

@@ -1,0 +1,109 @@
+"""From images and boxes to label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.prompts import Box, scaled_boxes
+from qttseg.pipelines.views import Extent, square_image
+
+_IMAGES_AT_ONCE = 8
+_PROMPTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmenter:
+    """A backbone, adapted or not, that turns prompted images into label maps.
+
+    Attributes:
+        backbone: The model.
+    """
+
+    backbone: Backbone
+
+    def segment(self, image: NDArray[np.uint8], boxes: Mapping[int, Box]) -> NDArray[np.uint8]:
+        """Return the label map (h × w) of one image.
+
+        Args:
+            image: h × w × 3, 0 to 255.
+            boxes: For each class id to look for, its box in pixels of the image.
+        """
+        return self.segment_all([image], [boxes])[0]
+
+    @torch.inference_mode()
+    def segment_all(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
+    ) -> list[NDArray[np.uint8]]:
+        """Return the label map of each image; as `segment` one by one, but quicker."""
+        maps: list[NDArray[np.uint8]] = []
+        for start in range(0, len(images), _IMAGES_AT_ONCE):
+            squares = [
+                square_image(image, self.backbone.resolution) for image in images[start : start + _IMAGES_AT_ONCE]
+            ]
+            embeddings = self.backbone.encode(self.backbone.normalise(torch.stack([square for square, _ in squares])))
+            extents = [extent for _, extent in squares]
+            inside = [
+                scaled_boxes(prompts, extent.scale)
+                for prompts, extent in zip(boxes[start : start + _IMAGES_AT_ONCE], extents, strict=True)
+            ]
+            maps += label_maps(self.backbone, embeddings, inside, extents)
+        return maps
+
+
+def zero_shot_segmenter(backbone: Backbone) -> Segmenter:
+    """Return the backbone as it is, without any fine-tuning."""
+    return Segmenter(backbone=backbone)
+
+
+@torch.inference_mode()
+def label_maps(
+    backbone: Backbone, embeddings: Tensor, boxes: Sequence[Mapping[int, Box]], extents: Sequence[Extent]
+) -> list[NDArray[np.uint8]]:
+    """Return the label map of each embedded image at its own size.
+
+    Args:
+        backbone: Decodes.
+        embeddings: b × c × g × g.
+        boxes: For each image, class id → box in pixels of the padded square.
+        extents: Where each image lies in its square.
+    """
+    owners = [owner for owner, prompts in enumerate(boxes) for _ in prompts]
+    flat = [box for prompts in boxes for box in prompts.values()]
+    logits = [
+        backbone.decode(
+            embeddings[torch.tensor([owners[i] for i in chunk], device=embeddings.device)],
+            torch.tensor([flat[i] for i in chunk], device=embeddings.device),
+        )[0][:, 0]
+        for chunk in _chunks(len(flat), _PROMPTS_AT_ONCE)
+    ]
+    stacked = torch.cat(logits) if logits else embeddings.new_zeros((0, 1, 1))
+    pieces = stacked.split([len(prompts) for prompts in boxes])
+    return [
+        _label_map(piece, tuple(prompts), extent) for piece, prompts, extent in zip(pieces, boxes, extents, strict=True)
+    ]
+
+
+def _chunks(count: int, size: int) -> list[range]:
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _label_map(logits: Tensor, classes: tuple[int, ...], extent: Extent) -> NDArray[np.uint8]:
+    """Return, for each pixel, the class with the highest positive logit, or 0 (SAM's own upsampling)."""
+    if not classes:
+        return np.zeros((extent.height, extent.width), np.uint8)
+    rows, columns = extent.inner
+    size = (extent.resolution, extent.resolution)
+    full = F.interpolate(logits[None].float(), size, mode="bilinear", align_corners=False)[..., :rows, :columns]
+    if (rows, columns) != (extent.height, extent.width):
+        full = F.interpolate(full, (extent.height, extent.width), mode="bilinear", align_corners=False)
+    best, which = full[0].max(dim=0)
+    ids = torch.tensor(classes, dtype=torch.uint8, device=best.device)[which]
+    return torch.where(best > 0, ids, torch.zeros_like(ids)).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Where work runs: executors and the collection of learning curves."""

@@ -1,0 +1,147 @@
+"""Which runs a collection consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, islice
+from typing import TYPE_CHECKING
+
+from qttseg.errors import CollectionError
+from qttseg.metadata.configurations import Configuration, SearchSpace
+from qttseg.metadata.hashing import content_id
+from qttseg.metadata.protocol import Protocol
+from qttseg.metadata.runs import Run
+
+if TYPE_CHECKING:
+    from qttseg.metadata.store import CurveStore
+
+_BLOCK = 64
+"""Configurations drawn at once; a constant, because the draws depend on it."""
+
+
+def plan_runs(
+    datasets: Mapping[str, str],
+    space: SearchSpace,
+    protocol: Protocol,
+    *,
+    backbone: str,
+    backbone_fingerprint: str,
+    runs: int,
+    seed: int = 0,
+) -> tuple[Run, ...]:
+    """Return `runs` distinct runs, spread evenly over the datasets (QTT-SEG, section 4).
+
+    A larger plan of the same arguments begins with the smaller one, so a collection can be extended; a dataset's
+    configurations do not depend on the other datasets.
+
+    Args:
+        datasets: Fingerprints by the names under which workers resolve the datasets.
+        space: Where the configurations are drawn from.
+        protocol: The conditions of every run.
+        backbone: Name by which workers load the backbone.
+        backbone_fingerprint: Hash of its weights.
+        runs: How many; at least 1.
+        seed: Draws the configurations, and is every run's own seed.
+
+    Raises:
+        CollectionError: there is no dataset, two have the same content, or there are too few configurations.
+    """
+    if runs < 1:
+        raise CollectionError(f"a collection needs at least one run; {runs} were asked for")
+    _check(datasets, space, runs)
+    draws = {name: _configurations(space, fingerprint, seed) for name, fingerprint in datasets.items()}
+    return tuple(
+        Run(
+            dataset=name,
+            dataset_fingerprint=datasets[name],
+            configuration=next(draws[name]),
+            space=space.id,
+            protocol=protocol,
+            backbone=backbone,
+            backbone_fingerprint=backbone_fingerprint,
+            seed=seed,
+        )
+        for name in islice(cycle(datasets), runs)
+    )
+
+
+def _check(datasets: Mapping[str, str], space: SearchSpace, runs: int) -> None:
+    if not datasets:
+        raise CollectionError("a collection needs at least one dataset")
+    names: dict[str, str] = {}
+    for name, fingerprint in datasets.items():
+        if fingerprint in names:
+            raise CollectionError(
+                f"datasets {names[fingerprint]} and {name} have the same content; name only one of them"
+            )
+        names[fingerprint] = name
+    most = space.size * len(datasets)
+    if runs > most:
+        raise CollectionError(
+            f"search space {space.id} has {space.size} configurations: {most} runs on {len(datasets)} datasets "
+            f"are possible and {runs} were asked for"
+        )
+
+
+def _configurations(space: SearchSpace, fingerprint: str, seed: int) -> Iterator[Configuration]:
+    """Yield distinct configurations without end, or until the space is exhausted."""
+    seen: set[Configuration] = set()
+    block = 0
+    while len(seen) < space.size:
+        own_seed = int(content_id({"dataset": fingerprint, "seed": seed, "block": block}, length=8), 16) % 2**31
+        for configuration in space.sample(min(_BLOCK, space.size), seed=own_seed):
+            if configuration not in seen:
+                seen.add(configuration)
+                yield configuration
+        block += 1
+
+
+def plan_collection(
+    datasets: Sequence[str],
+    space: SearchSpace,
+    protocol: Protocol,
+    store: CurveStore,
+    *,
+    backbone: str,
+    runs: int,
+    seed: int = 0,
+) -> tuple[Run, ...]:
+    """Resolve datasets and backbone, put the datasets' meta-features into `store`, and return the plan of the runs.
+
+    Meta-features are measured on the images that the runs train and validate on, never on test images.
+
+    Args:
+        datasets: Names or absolute paths that `resolve_dataset` knows.
+        space: Where the configurations are drawn from.
+        protocol: The conditions of every run.
+        store: Where the curves will go.
+        backbone: Name that `load_backbone` knows.
+        runs: How many.
+        seed: Draws configurations, splits and training.
+
+    Raises:
+        CollectionError: the plan is impossible; see `plan_runs`.
+        DatasetError: a dataset is unknown or cannot be read.
+        BackboneError: the backbone is unknown or its weights are missing.
+        StoreError: the store cannot be written.
+    """
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.meta_features import measure
+    from qttseg.metadata.splits import draw_split
+    from qttseg.pipelines.backbones import load_backbone
+
+    fingerprints: dict[str, str] = {}
+    for name in datasets:
+        dataset = resolve_dataset(name)
+        split = draw_split(dataset, protocol, seed=seed)
+        store.add_dataset(dataset.name, dataset.fingerprint, measure(dataset, split.train + split.validation).to_dict())
+        fingerprints[name] = dataset.fingerprint
+    return plan_runs(
+        fingerprints,
+        space,
+        protocol,
+        backbone=backbone,
+        backbone_fingerprint=load_backbone(backbone).fingerprint,
+        runs=runs,
+        seed=seed,
+    )

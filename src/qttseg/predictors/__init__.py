@@ -1,0 +1,1 @@
+"""Performance and cost predictors, their training and their registry."""

@@ -1,0 +1,1 @@
+"""The online tuner: which configuration to train next, until the deadline."""

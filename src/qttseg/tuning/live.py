@@ -1,0 +1,241 @@
+"""The live search: ask, train an epoch, tell, until the time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TypedDict
+
+import torch
+
+from qttseg import __version__
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
+from qttseg.pipelines.deadline import Deadline, DeadlineReached
+from qttseg.pipelines.fine_tuning import Diverged, FineTuning, FineTuningState
+from qttseg.pipelines.running import describe_machine
+from qttseg.pipelines.segmenter import Segmenter, zero_shot_segmenter
+from qttseg.pipelines.workbench import Workbench
+from qttseg.tuning.events import Ending, Event, Failed, Finished, NewIncumbent, Scored, Started, Trying
+from qttseg.tuning.states import FreezeThaw
+from qttseg.tuning.tuner import Proposal, Tuner
+
+
+class _Now(TypedDict):
+    seconds_left: float
+    best: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The incumbent, with what is needed to make its model again.
+
+    Attributes:
+        configuration: What was trained; None for the untuned backbone.
+        epoch: Finished epochs; 0 for the untuned backbone.
+        score: Observed validation score; None where the time ended before it could be measured.
+        state: A copy that further training does not touch; None for the untuned backbone.
+    """
+
+    configuration: Configuration | None = None
+    epoch: int = 0
+    score: float | None = None
+    state: FineTuningState | None = None
+
+
+class LiveSearch:
+    """The search of one session. The untuned backbone is the first incumbent, so a model is always on hand.
+
+    Args:
+        workbench: The prepared images.
+        make_tuner: Measures what the tuner needs and returns it; called once the untuned backbone is scored.
+        seed: Draws LoRA's first weights and the order of training.
+        budget: Seconds that the user granted.
+        deadline: When they end.
+        reserve: Seconds of the budget to keep for what follows the search.
+        previews: Images that will be segmented in that time too; what they take is measured and added.
+        on_event: Called at each step; its time counts.
+    """
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        make_tuner: Callable[[], Tuner],
+        *,
+        seed: int,
+        budget: float,
+        deadline: Deadline,
+        reserve: float,
+        previews: int,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self.workbench = workbench
+        self.best = Best()
+        self.zero_shot_score: float | None = None
+        self.trajectory: list[tuple[float, float]] = []
+        self.reserve = reserve
+        self.tuner: Tuner | None = None
+        self.setup_seconds: dict[int, float] = {}
+        self.reasons: dict[int, str] = {}
+        self._make_tuner = make_tuner
+        self.seed = seed
+        self._budget = budget
+        self._deadline = deadline
+        self._previews = previews
+        self._on_event = on_event
+        self._longest_stretch = 0.0
+        self._trainings = FreezeThaw(self._start)
+
+    def run(self) -> Ending:
+        """Search until nothing more fits into the time, every candidate is done, or the user interrupts."""
+        ending: Ending
+        try:
+            ending = self._search()
+        except DeadlineReached:
+            ending = "budget"
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        curves = self.tuner.curves if self.tuner else ()
+        self._on_event(
+            Finished(**self._now(), ending=ending, tried=sum(map(bool, curves)), epochs=sum(map(len, curves)))
+        )
+        return ending
+
+    def segmenter(self) -> Segmenter:
+        """Return the incumbent's model, made from its own copy of the weights."""
+        if self.best.configuration is None or self.best.state is None:
+            return zero_shot_segmenter(self.workbench.backbone)
+        training = FineTuning(self.workbench, self.best.configuration, seed=self.seed)
+        training.restore(self.best.state)
+        return training.segmenter()
+
+    def curves(self, space: str) -> tuple[LearningCurve, ...]:
+        """Return a learning curve for each configuration that was started, in the order of the candidates.
+
+        Args:
+            space: Search space the candidates are points of, as in `paper-v1`.
+        """
+        if self.tuner is None:
+            return ()
+        started = self.setup_seconds.keys() | self.tuner.failures.keys()
+        return tuple(self._curve(self.tuner, index, space) for index in sorted(started))
+
+    def _curve(self, tuner: Tuner, index: int, space: str) -> LearningCurve:
+        bench, records = self.workbench, tuner.curves[index]
+        outcome, reason = tuner.failures.get(index), self.reasons.get(index, "")
+        if outcome is None and len(records) == tuner.max_epochs:
+            outcome = Outcome.COMPLETED
+        elif outcome is None:
+            outcome, reason = Outcome.TIMED_OUT, "the session ended while this configuration was frozen"
+        run = Run(
+            dataset=bench.dataset.name,
+            dataset_fingerprint=bench.dataset.fingerprint,
+            configuration=tuner.candidates[index],
+            space=space,
+            protocol=bench.protocol,
+            backbone=bench.backbone.name,
+            backbone_fingerprint=bench.backbone.fingerprint,
+            seed=self.seed,
+        )
+        return LearningCurve(
+            run=run,
+            outcome=outcome,
+            reason=reason,
+            records=records,
+            setup_seconds=self.setup_seconds.get(index, 0.0),
+            machine=describe_machine(bench.backbone.device),
+            finished_at=time.time(),
+            version=__version__,
+        )
+
+    def _search(self) -> Ending:
+        self._score_untuned()
+        self.tuner = tuner = self._make_tuner()
+        self._on_event(
+            Started(
+                **self._now(),
+                dataset=self.workbench.dataset.name,
+                train=len(self.workbench.split.train),
+                validation=len(self.workbench.split.validation),
+                candidates=len(tuner.candidates),
+                reserve=self.reserve,
+            )
+        )
+        while (proposal := tuner.ask(self._time_to_train.remaining)) is not None:
+            self._train(tuner, proposal)
+        return "exhausted" if tuner.exhausted else "budget"
+
+    @property
+    def _time_to_train(self) -> Deadline:
+        """The end of training.
+
+        A training notices it a step or a validation too late; then the incumbent is made again, which costs as much
+        as setting a training up; then the export follows.
+        """
+        choosing = max(self.setup_seconds.values(), default=0.0)
+        return replace(self._deadline, at=self._deadline.at - self.reserve - choosing - self._longest_stretch)
+
+    def _score_untuned(self) -> None:
+        self._deadline.check()
+        before = self._deadline.remaining
+        score = self.workbench.validate(self.workbench.backbone, encoder_changed=False)
+        seconds = before - self._deadline.remaining
+        self._longest_stretch = seconds
+        self.reserve += self._previews * seconds / len(self.workbench.split.validation)
+        self.zero_shot_score = score
+        self._crown(Best(score=score))
+
+    def _train(self, tuner: Tuner, proposal: Proposal) -> None:
+        """Add the proposed epochs, or take the candidate out of the search."""
+        index, configuration = proposal.index, proposal.configuration
+        try:
+            training = self._trainings.thaw(index, configuration)
+            for _ in range(proposal.epochs):
+                expected = proposal.seconds / proposal.epochs
+                self._on_event(
+                    Trying(
+                        **self._now(), configuration=configuration, epoch=training.epoch + 1, expected_seconds=expected
+                    )
+                )
+                self._take_in(tuner, index, training, training.train_epoch(self._time_to_train))
+        except Diverged as diverged:
+            self._fail(tuner, index, Outcome.DIVERGED, str(diverged))
+        except (torch.OutOfMemoryError, MemoryError) as exhausted:
+            self._fail(tuner, index, Outcome.OUT_OF_MEMORY, next(iter(str(exhausted).splitlines()), "out of memory"))
+
+    def _take_in(self, tuner: Tuner, index: int, training: FineTuning, record: EpochRecord) -> None:
+        tuner.tell(index, record)
+        self._trainings.scored(index, record.score)
+        steps = ceil(len(self.workbench.split.train) / self.workbench.protocol.batch_size)
+        self._longest_stretch = max(self._longest_stretch, record.train_seconds / steps, record.validation_seconds)
+        configuration = training.configuration
+        self._on_event(Scored(**self._now(), configuration=configuration, epoch=record.epoch, score=record.score))
+        if self.best.score is None or record.score > self.best.score:
+            self._crown(
+                Best(configuration=configuration, epoch=record.epoch, score=record.score, state=training.state())
+            )
+        if record.epoch == tuner.max_epochs:
+            self._trainings.forget(index)
+
+    def _crown(self, best: Best) -> None:
+        self.best = best
+        if best.score is not None:
+            self.trajectory.append((self._budget - self._deadline.remaining, best.score))
+        self._on_event(NewIncumbent(**self._now(), configuration=best.configuration, epoch=best.epoch))
+
+    def _fail(self, tuner: Tuner, index: int, outcome: Outcome, reason: str) -> None:
+        tuner.fail(index, outcome)
+        self._trainings.forget(index)
+        self.reasons[index] = reason
+        self._on_event(Failed(**self._now(), configuration=tuner.candidates[index], outcome=outcome, reason=reason))
+
+    def _start(self, index: int, configuration: Configuration) -> FineTuning:
+        before = self._deadline.remaining
+        training = FineTuning(self.workbench, configuration, seed=self.seed, clock=self._deadline.clock)
+        self.setup_seconds.setdefault(index, before - self._deadline.remaining)
+        return training
+
+    def _now(self) -> _Now:
+        return {"seconds_left": self._deadline.remaining, "best": self.best.score}

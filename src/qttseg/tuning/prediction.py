@@ -1,0 +1,139 @@
+"""Masks for new images from a tuned model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from qttseg.errors import DatasetError
+from qttseg.metadata.images import read_image
+from qttseg.pipelines.models import load_model
+from qttseg.pipelines.prompts import Box
+from qttseg.tuning.previews import painted, palette
+
+if TYPE_CHECKING:
+    from qttseg.pipelines.models import TunedModel
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+_AT_ONCE = 8
+
+
+def predict_images(
+    model_folder: Path,
+    images: Path,
+    out: Path,
+    *,
+    boxes: Path | None,
+    overlays: bool = True,
+    device: str = "cpu",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+) -> tuple[Path, ...]:
+    """Segment `images` and write one palette PNG of class ids (0 background) for each, in `out`.
+
+    Args:
+        model_folder: What `qttseg tune` wrote.
+        images: An image or a folder of images.
+        out: Folder of the masks, made where it is missing.
+        boxes: JSON of file name → class name or id → [x0, y0, x1, y1] in pixels; for a model of one class the box
+            may stand alone. None prompts with the whole image for every class.
+        overlays: Write `NAME-overlay.jpg` beside each mask.
+        device: Where to run.
+        on_progress: Told the images done and their number.
+
+    Raises:
+        BackboneError: `model_folder` holds no model.
+        DatasetError: an image cannot be read, there is none, or the boxes do not fit them.
+    """
+    model = load_model(model_folder, device=device)
+    files = _files(images)
+    prompts = None if boxes is None else read_boxes(boxes, files, model.classes)
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for start in range(0, len(files), _AT_ONCE):
+        chunk = files[start : start + _AT_ONCE]
+        pictures = [read_image(file) for file in chunk]
+        chosen = [
+            _whole(picture, model) if prompts is None else prompts[file.name]
+            for file, picture in zip(chunk, pictures, strict=True)
+        ]
+        for file, picture, labels in zip(chunk, pictures, model.segmenter.segment_all(pictures, chosen), strict=True):
+            written.append(_write(out / f"{file.stem}.png", labels))
+            if overlays:
+                Image.fromarray(painted(picture, labels)).save(out / f"{file.stem}-overlay.jpg")
+        on_progress(len(written), len(files))
+    return tuple(written)
+
+
+def _files(images: Path) -> list[Path]:
+    if images.is_file():
+        return [images]
+    if not images.is_dir():
+        raise DatasetError(f"there is no image and no folder {images}")
+    files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise DatasetError(f"{images} holds no image; endings looked for are {', '.join(sorted(SUFFIXES))}")
+    stems = [file.stem for file in files]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise DatasetError(f"{images} holds two images named {doubled[0]}; their masks would overwrite each other")
+    return files
+
+
+def _whole(picture: NDArray[np.uint8], model: TunedModel) -> dict[int, Box]:
+    height, width = picture.shape[:2]
+    return dict.fromkeys(range(1, len(model.classes)), (0.0, 0.0, float(width), float(height)))
+
+
+def _write(path: Path, labels: NDArray[np.uint8]) -> Path:
+    mask = Image.fromarray(labels, mode="P")
+    mask.putpalette(palette().astype(np.uint8).tobytes())
+    mask.save(path)
+    return path
+
+
+def read_boxes(path: Path, files: Sequence[Path], classes: Sequence[str]) -> dict[str, dict[int, Box]]:
+    """Return the prompts of each image by file name.
+
+    Raises:
+        DatasetError: the file is no such JSON, an image has no boxes, or a class is unknown.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"the boxes in {path} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise DatasetError(f"{path} must be a JSON object of file name → boxes")
+    missing = [file.name for file in files if file.name not in document]
+    if missing:
+        raise DatasetError(f"{path} has no boxes for {len(missing)} images, the first {missing[0]}; add them")
+    return {file.name: _boxes(document[file.name], classes, f"{path}, {file.name}") for file in files}
+
+
+def _boxes(entry: object, classes: Sequence[str], where: str) -> dict[int, Box]:
+    if isinstance(entry, list) and len(classes) == 2:
+        entry = {classes[1]: entry}
+    if not isinstance(entry, Mapping):
+        raise DatasetError(f'{where}: give a box for each class, as {{"{classes[1]}": [x0, y0, x1, y1]}}')
+    return {_class_id(str(name), classes, where): _box(box, where) for name, box in entry.items()}
+
+
+def _class_id(name: str, classes: Sequence[str], where: str) -> int:
+    if name in classes[1:]:
+        return classes.index(name)
+    if name.isdigit() and 0 < int(name) < len(classes):
+        return int(name)
+    raise DatasetError(f"{where}: the model has no class {name!r}; it has {', '.join(classes[1:])}")
+
+
+def _box(box: object, where: str) -> Box:
+    if isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box):
+        x0, y0, x1, y1 = map(float, box)
+        if x0 < x1 and y0 < y1:
+            return x0, y0, x1, y1
+    raise DatasetError(f"{where}: {box!r} is no box; write [x0, y0, x1, y1] with x0 < x1 and y0 < y1")

@@ -1,0 +1,225 @@
+"""Tuning a dataset within a time budget: the whole session, from the name of a backbone to the best model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from qttseg.errors import BudgetError
+from qttseg.metadata.configurations import Configuration, SearchSpace
+from qttseg.metadata.datasets import Dataset
+from qttseg.metadata.protocol import PAPER, Protocol
+from qttseg.metadata.runs import LearningCurve
+from qttseg.metadata.splits import Split, draw_split
+from qttseg.tuning.events import Ending, Event
+
+if TYPE_CHECKING:
+    from qttseg.pipelines.backbones import Backbone
+    from qttseg.pipelines.segmenter import Segmenter
+    from qttseg.predictors.training import Trained
+    from qttseg.tuning.tuner import Tuner
+
+PREVIEWS = 4
+"""Validation images that an exported result shows."""
+
+EXPORT_SECONDS = 0.4
+"""Kept for writing a model, its curves and its card; reading and segmenting the previews is measured and added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningResult:
+    """What a session found.
+
+    Attributes:
+        dataset: Name of the target.
+        dataset_fingerprint: Hash of its content.
+        split: Which images were for what; the test images were not read.
+        protocol: The conditions.
+        space: Search space the configurations come from, as in `paper-v1`.
+        seed: What split, candidates and training were drawn from.
+        segmenter: The best model by validation score.
+        configuration: How it was trained; None where nothing beat the untuned backbone.
+        epoch: After how many epochs; 0 for the untuned backbone.
+        score: Its validation score; None where the budget ended before anything could be scored.
+        zero_shot_score: The untuned backbone's validation score; None likewise.
+        trajectory: (seconds since the start, score) of each incumbent, rising in both.
+        curves: One for each configuration tried, in the order of the candidates.
+        budget: Seconds granted.
+        seconds: Seconds used, from the call to the chosen model, without the warm start.
+        reserve: Seconds of the budget that were kept for writing the result.
+        warm_start_seconds: Imports and the loading of the backbone, which the budget does not count.
+        ending: Why the session ended.
+        notes: Remarks for the user, as on predictors from another backbone.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    split: Split
+    protocol: Protocol
+    space: str
+    seed: int
+    segmenter: Segmenter
+    configuration: Configuration | None
+    epoch: int
+    score: float | None
+    zero_shot_score: float | None
+    trajectory: tuple[tuple[float, float], ...]
+    curves: tuple[LearningCurve, ...]
+    budget: float
+    seconds: float
+    reserve: float
+    warm_start_seconds: float
+    ending: Ending
+    notes: tuple[str, ...] = ()
+
+    @property
+    def overrun(self) -> float:
+        """Seconds beyond the budget; 0 where it was kept."""
+        return max(0.0, self.seconds - self.budget)
+
+
+def _ignore(_: Event) -> None:
+    """Report to nobody."""
+
+
+def tune(
+    dataset: Dataset,
+    *,
+    budget: float,
+    protocol: Protocol = PAPER,
+    backbone: str = "sam-nano",
+    device: str = "cpu",
+    space: SearchSpace | None = None,
+    predictors: Trained | None = None,
+    candidates: int = 128,
+    seed: int = 0,
+    allow_seen: bool = False,
+    for_export: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+    on_event: Callable[[Event], None] = _ignore,
+) -> TuningResult:
+    """Fine-tune `backbone` on `dataset` within `budget` seconds and return the best model by validation score.
+
+    Everything the user waits for counts: reading, embedding, meta-features, predicting, training, choosing, and with
+    `for_export` a reserve for `export.write_result`. Only the warm start does not; it is reported apart. Ctrl-C ends
+    the search early with what was found.
+
+    Args:
+        dataset: The target; its test images are not used.
+        budget: Seconds, greater than 0.
+        protocol: The conditions.
+        backbone: Name that `load_backbone` knows.
+        device: Where to train.
+        space: Where candidates are drawn from; the paper's by default.
+        predictors: What guides the search; None is random search, each candidate trained to the last epoch.
+        candidates: Number of configurations to choose from.
+        seed: Draws the split, the candidates and the training.
+        allow_seen: Use predictors that were trained on this dataset; they know its curves already.
+        for_export: Keep time for writing the result.
+        clock: Returns now in seconds.
+        on_event: Called at each step.
+
+    Raises:
+        BudgetError: the budget is not a positive number of seconds.
+        DatasetError: the dataset cannot be read or is too small.
+        LeakageError: the predictors have seen the dataset.
+        BackboneError: the backbone is unknown or its weights are missing.
+    """
+    if not (isfinite(budget) and budget > 0):
+        raise BudgetError(f"a budget of {budget} seconds; give a positive number, as 60")
+    called = clock()
+    base, space = _warm_start(backbone, device, space)
+    started = clock()
+    from qttseg.pipelines.deadline import Deadline
+    from qttseg.pipelines.workbench import Workbench
+    from qttseg.tuning.live import LiveSearch
+
+    fingerprint = dataset.fingerprint
+    if predictors is not None and not allow_seen:
+        predictors.performance.lineage.refuse(fingerprint, dataset.name)
+        predictors.cost.lineage.refuse(fingerprint, dataset.name)
+    points = space.sample(candidates, seed=seed)
+    split = draw_split(dataset, protocol, seed=seed)
+    reading = clock()
+    workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split)
+    reading = (clock() - reading) / len(split.train + split.validation)
+    search = LiveSearch(
+        workbench,
+        lambda: _tuner(dataset, split, protocol, points, predictors, seed),
+        seed=seed,
+        budget=budget,
+        deadline=Deadline(at=started + budget, clock=clock),
+        # A preview is read twice: to be segmented and to be drawn.
+        reserve=EXPORT_SECONDS + 2 * PREVIEWS * reading if for_export else 0.0,
+        previews=PREVIEWS if for_export else 0,
+        on_event=on_event,
+    )
+    ending = search.run()
+    return TuningResult(
+        dataset=dataset.name,
+        dataset_fingerprint=fingerprint,
+        split=split,
+        protocol=protocol,
+        space=space.id,
+        seed=seed,
+        segmenter=search.segmenter(),
+        configuration=search.best.configuration,
+        epoch=search.best.epoch,
+        score=search.best.score,
+        zero_shot_score=search.zero_shot_score,
+        trajectory=tuple(search.trajectory),
+        curves=search.curves(space.id),
+        budget=budget,
+        seconds=clock() - started,
+        reserve=search.reserve,
+        warm_start_seconds=started - called,
+        ending=ending,
+        notes=() if predictors is None else _notes(predictors, base, protocol),
+    )
+
+
+def _warm_start(backbone: str, device: str, space: SearchSpace | None) -> tuple[Backbone, SearchSpace]:
+    """Load what a standing service would have loaded: libraries, the backbone's weights, the search space."""
+    import qttseg.tuning.export
+    import qttseg.tuning.live  # noqa: F401
+    from qttseg.pipelines.adapters import lora_config
+    from qttseg.pipelines.backbones import load_backbone
+    from qttseg.pipelines.spaces import search_space
+
+    base = load_backbone(backbone, device=device)
+    lora_config(base, rank=4, dropout=0.0)  # imports peft, which takes seconds
+    return base, search_space() if space is None else space
+
+
+def _tuner(
+    dataset: Dataset,
+    split: Split,
+    protocol: Protocol,
+    candidates: tuple[Configuration, ...],
+    predictors: Trained | None,
+    seed: int,
+) -> Tuner:
+    """Return the tuner; meta-features are measured on training and validation images, where they are needed."""
+    from qttseg.metadata.meta_features import measure
+    from qttseg.tuning.tuner import Tuner
+
+    if predictors is None:
+        return Tuner(candidates, {}, None, None, max_epochs=protocol.epochs, seed=seed)
+    meta_features = measure(dataset, split.train + split.validation).to_dict()
+    return Tuner(
+        candidates, meta_features, predictors.performance, predictors.cost, max_epochs=protocol.epochs, seed=seed
+    )
+
+
+def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> tuple[str, ...]:
+    """Return what makes the predictors less fit for this target than they could be."""
+    lineage = predictors.performance.lineage
+    notes: list[str] = []
+    if backbone.fingerprint not in lineage.backbone_fingerprints:
+        notes.append(f"The predictors that guided the search have never seen the backbone {backbone.name}.")
+    if protocol.id not in lineage.protocol_ids:
+        notes.append(f"The predictors that guided the search were trained under other protocols than {protocol.id}.")
+    return tuple(notes)

@@ -1,0 +1,74 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qttseg.errors import ConfigurationError
+from qttseg.metadata.configurations import Configuration
+from qttseg.pipelines.spaces import search_space
+
+values = st.dictionaries(
+    st.text(min_size=1, max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
+)
+
+
+@given(values)
+def test_json_and_order_do_not_change_a_configuration(raw):
+    configuration = Configuration(raw)
+    again = Configuration.from_json(configuration.to_json())
+    reordered = Configuration(dict(reversed(raw.items())))
+    assert again == configuration == reordered
+    assert again.id == configuration.id == reordered.id
+    assert hash(again) == hash(configuration)
+    assert dict(configuration) == raw
+
+
+def test_a_list_is_no_configuration():
+    with pytest.raises(ConfigurationError, match="JSON object"):
+        Configuration.from_json("[1, 2]")
+
+
+def test_a_nested_value_is_rejected_by_name():
+    with pytest.raises(ConfigurationError, match="parameter lr"):
+        Configuration({"lr": [1, 2]})  # type: ignore[dict-item]
+
+
+def test_paper_space_has_over_200_million_points():
+    assert search_space("paper").size > 200_000_000
+
+
+def test_size_counts_every_branch_once():
+    """Table 3 by hand: (no LoRA + 3 ranks x 2 dropouts) x free choices x the branches of the schedule."""
+    free = 27 * 4 * 2**3
+    schedules = 1 + 3 * 2 + 15 * 91 * 991 + 3 * 3 + 3 + 2 * 3
+    assert search_space("paper").size == (1 + 3 * 2) * free * schedules
+
+
+def test_samples_are_valid_distinct_repeatable_and_conditional():
+    space = search_space("paper")
+    drawn = space.sample(300, seed=3)
+    assert len(set(drawn)) == 300
+    assert drawn == space.sample(300, seed=3)
+    assert drawn != space.sample(300, seed=4)
+    for configuration in drawn:
+        space.validate(configuration)
+        assert ("lora_rank" in configuration) == (configuration["lora"] == 1)
+        assert ("onecycle_pct_start" in configuration) == (configuration["sched"] == "onecycle")
+        assert ("decay_rate" in configuration) == (configuration["sched"] in ("plateau", "step"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"momentum": 0.9}, "no parameter momentum"),
+        ({"lr": 3.0}, "not a point"),
+        ({"cosine_t0": 2}, "not a point"),
+    ],
+)
+def test_a_wrong_point_is_named(decoder_only, change, message):
+    with pytest.raises(ConfigurationError, match=message):
+        search_space("paper").validate(Configuration({**decoder_only, **change}))
+
+
+def test_an_unknown_space_lists_the_known_ones():
+    with pytest.raises(ConfigurationError, match="known are paper"):
+        search_space("papre")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qttseg.errors import DatasetError
+from qttseg.metadata.datasets import Dataset, Sample
+from qttseg.metadata.protocol import PAPER, Protocol
+from qttseg.metadata.splits import Split, draw_split
+
+
+class Blank:
+    """Splits never read an item."""
+
+    def load(self, index: int) -> Sample:
+        return Sample(image=np.zeros((4, 4, 3), np.uint8), mask=np.zeros((4, 4), np.uint8), name=str(index))
+
+
+def dataset(count: int, groups: Sequence[int] | None = None) -> Dataset:
+    return Dataset(
+        name="d",
+        task="binary",
+        classes=("background", "thing"),
+        names=tuple(f"item{index}" for index in range(count)),
+        groups=tuple(f"group{group}" for group in groups) if groups is not None else None,
+        source=Blank(),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Dataset, Protocol, int]:
+    count = draw(st.integers(4, 300))
+    groups = draw(st.none() | st.lists(st.integers(0, 30), min_size=count, max_size=count))
+    protocol = Protocol(
+        images=draw(st.integers(2, 150)),
+        test_images=draw(st.integers(1, 150)),
+        validation_share=draw(st.floats(0.05, 0.95)),
+        split=draw(st.sampled_from(["grouped", "ungrouped"])),
+    )
+    return dataset(count, groups), protocol, draw(st.integers(0, 99))
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_splits_are_disjoint_deterministic_and_within_their_sizes(case: tuple[Dataset, Protocol, int]) -> None:
+    data, protocol, seed = case
+    split = draw_split(data, protocol, seed=seed)
+    sides = (split.train, split.validation, split.test)
+    drawn = [index for side in sides for index in side]
+    assert all(sides)
+    assert len(set(drawn)) == len(drawn)
+    assert set(drawn) <= set(range(len(data)))
+    assert len(split.train) + len(split.validation) <= protocol.images
+    assert len(split.test) <= protocol.test_images
+    assert draw_split(data, protocol, seed=seed) == split
+    assert draw_split(data, protocol, seed=seed + 1).test == split.test
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_groups_never_straddle(case: tuple[Dataset, Protocol, int]) -> None:
+    data, protocol, seed = case
+    if data.groups is None or protocol.split == "ungrouped" or len(set(data.groups)) < 3:
+        return
+    split = draw_split(data, protocol, seed=seed)
+    train, validation, test = ({data.groups[i] for i in side} for side in (split.train, split.validation, split.test))
+    assert not train & validation
+    assert not (train | validation) & test
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1000, (80, 20, 100)), (200, (80, 20, 100)), (100, (54, 13, 33)), (40, (22, 5, 13)), (4, (2, 1, 1))],
+)
+def test_sizes_of_the_papers_protocol(count: int, sizes: tuple[int, int, int]) -> None:
+    split = draw_split(dataset(count), PAPER, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == sizes
+
+
+def test_equal_groups_give_about_the_same_sizes() -> None:
+    split = draw_split(dataset(200, [index // 10 for index in range(200)]), PAPER, seed=3)
+    assert (len(split.train), len(split.validation), len(split.test)) == (80, 20, 100)
+
+
+def test_two_groups_are_too_few_and_images_are_drawn_one_by_one() -> None:
+    halves = dataset(200, [index // 100 for index in range(200)])
+    assert draw_split(halves, PAPER, seed=0) == draw_split(dataset(200), PAPER, seed=0)
+
+
+def test_seeds_draw_different_images() -> None:
+    data = dataset(300)
+    assert len({draw_split(data, PAPER, seed=seed).train for seed in range(5)}) == 5
+
+
+def test_the_order_of_the_files_does_not_matter() -> None:
+    data = dataset(60)
+    turned = replace(data, names=data.names[::-1])
+
+    def named(data: Dataset, split: Split) -> list[set[str]]:
+        return [{data.names[index] for index in side} for side in (split.train, split.validation, split.test)]
+
+    assert named(data, draw_split(data, PAPER, seed=1)) == named(turned, draw_split(turned, PAPER, seed=1))
+
+
+def test_three_images_are_too_few() -> None:
+    with pytest.raises(DatasetError, match="at least 4"):
+        draw_split(dataset(3), PAPER, seed=0)

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qttseg.metadata.protocol import Protocol
+from qttseg.pipelines.prompts import class_prompts, mask_boxes, prompt_boxes, true_boxes
+from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn
+
+sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+
+@settings(deadline=None)
+@given(sizes, st.sampled_from([16, 32]), st.integers(0, 99))
+def test_an_image_fills_its_square_along_the_long_side(size, resolution, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    square, extent = square_image(image, resolution)
+    rows, columns = extent.inner
+    assert square.shape == (3, resolution, resolution)
+    assert max(rows, columns) == resolution
+    assert min(rows, columns) >= 1
+    padding = torch.ones(resolution, resolution, dtype=torch.bool)
+    padding[:rows, :columns] = False
+    assert (square[:, padding] == torch.tensor([[124], [116], [104]])).all()
+    labels = square_labels(np.ones(size, np.uint8), resolution)
+    assert ((labels == 255) == padding).all()
+
+
+@settings(deadline=None)
+@given(sizes, st.integers(0, 99))
+def test_boxes_hold_their_class_tightly(size, seed):
+    mask = np.random.default_rng(seed).choice([0, 0, 0, 1, 2, 255], size).astype(np.uint8)
+    boxes = true_boxes(mask)
+    assert set(boxes) == set(np.unique(mask)) - {0, 255}
+    for class_id, (x0, y0, x1, y1) in boxes.items():
+        inside = mask == class_id
+        assert inside[int(y0) : int(y1), int(x0) : int(x1)].sum() == inside.sum()
+        assert inside[int(y0)].any()
+        assert inside[:, int(x1) - 1].any()
+        assert mask_boxes(torch.from_numpy(inside)[None])[0].tolist() == [x0, y0, x1, y1]
+
+
+@settings(deadline=None)
+@given(sizes, st.integers(0, 99), st.integers(0, 200))
+def test_noise_moves_sides_outward_within_reach_and_frame(size, seed, noise):
+    mask = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint8)
+    protocol = Protocol(prompt_noise=noise)
+    truth = true_boxes(mask)
+    moved = prompt_boxes(mask, protocol, np.random.default_rng(seed))
+    assert moved == prompt_boxes(mask, protocol, np.random.default_rng(seed))
+    reach = noise * max(size) / 1024 + 1e-9
+    for class_id, box in moved.items():
+        outward = np.array(truth[class_id]) - box
+        outward[2:] *= -1
+        assert (outward >= 0).all()
+        assert (outward <= reach).all()
+        assert box[0] >= 0
+        assert box[1] >= 0
+        assert box[2] <= size[1]
+        assert box[3] <= size[0]
+
+
+def test_a_whole_image_prompt_is_the_frame():
+    mask = np.eye(8, 12, dtype=np.uint8)
+    assert prompt_boxes(mask, Protocol(prompt="whole-image"), np.random.default_rng(0)) == {1: (0, 0, 12, 8)}
+
+
+def test_each_class_of_each_image_is_one_prompt():
+    labels = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    labels[0, 2:5, 3:7] = 1
+    labels[0, 8:, 8:] = 2
+    labels[1, 0, 0] = 255
+    prompts = class_prompts(labels, classes=3, noise=0, prompt="box", generator=torch.Generator())
+    assert prompts.owner.tolist() == [0, 0]
+    assert prompts.boxes.tolist() == [[3, 2, 7, 5], [8, 8, 16, 16]]
+    assert prompts.targets.sum(dim=(1, 2)).tolist() == [12, 64]
+
+
+@given(st.integers(0, 1000), st.booleans(), st.booleans(), st.booleans())
+def test_only_what_is_switched_on_happens(seed, horizontal, vertical, rotate):
+    views = draw_views(
+        8, horizontal=horizontal, vertical=vertical, rotate=rotate, generator=torch.Generator().manual_seed(seed)
+    )
+    assert not views.flips[:, 0].any() or horizontal
+    assert not views.flips[:, 1].any() or vertical
+    assert not views.turns.any() or rotate
+    assert (views.turns.abs() <= math.radians(30)).all()
+
+
+def test_images_and_labels_are_flipped_alike_and_back():
+    batch = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
+    flips = torch.tensor([[True, False], [True, True]])
+    flipped = flip(batch, flips)
+    assert (flipped[0] == batch[0].flip(-1)).all()
+    assert (flipped[1] == batch[1].flip(-1, -2)).all()
+    assert (flip(flipped, flips) == batch).all()
+
+
+def test_a_turned_object_keeps_its_mask():
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels[0, 20:30, 15:50] = 1
+    image = (labels[:, None] * 2.0).expand(1, 3, 64, 64)
+    turned, kept = turn(image, labels, torch.tensor([0.5]))
+    overlap = ((turned[0, 0] > 1) == (kept[0] == 1)).float().mean()
+    assert overlap > 0.98
+    assert (kept == 255).any()
+    assert int((kept == 1).sum()) == pytest.approx(350, rel=0.1)
