@@ -55,20 +55,24 @@ def collect(
         return
     if not resume and not curves.is_empty:
         raise CollectionError(f"{store} already holds curves; name another --store, or leave out --no-resume")
-    report = run_collection(
-        curves,
-        resolve_suite(datasets),
-        options.protocol_of(images=images, test_images=test_images, epochs=epochs),
-        runs=runs,
-        space=space,
-        backbone=backbone,
-        seed=seed,
-        workers=workers,
-        cpus=cpus,
-        gpus=gpus,
-        address=address,
-        retry_failed=retry_failed,
-    )
+    try:
+        report = run_collection(
+            curves,
+            resolve_suite(datasets),
+            options.protocol_of(images=images, test_images=test_images, epochs=epochs),
+            runs=runs,
+            space=space,
+            backbone=backbone,
+            seed=seed,
+            workers=workers,
+            cpus=cpus,
+            gpus=gpus,
+            address=address,
+            retry_failed=retry_failed,
+        )
+    except KeyboardInterrupt:
+        err.print(f"stopped; finished runs are in {store}, and the same command does the rest")
+        raise typer.Exit(130) from None
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items()) or "nothing to do"
     out.print(
         f"{report.done} runs in {report.seconds:.0f} s ({outcomes}), {report.skipped} were there before → {store}"

@@ -46,8 +46,7 @@ def plan_runs(
     Raises:
         CollectionError: there is no dataset, two have the same content, or there are too few configurations.
     """
-    if runs < 1:
-        raise CollectionError(f"a collection needs at least one run; {runs} were asked for")
+    _check_count(runs)
     _check(datasets, space, runs)
     draws = {name: _configurations(space, fingerprint, seed) for name, fingerprint in datasets.items()}
     return tuple(
@@ -108,7 +107,7 @@ def plan_collection(
 ) -> tuple[Run, ...]:
     """Resolve datasets and backbone, put the datasets' meta-features into `store`, and return the plan of the runs.
 
-    Meta-features are measured on the images that the runs train and validate on, never on test images.
+    Meta-features are measured once a store, on images that the runs train and validate on, never on test images.
 
     Args:
         datasets: Names or absolute paths that `resolve_dataset` knows.
@@ -130,18 +129,27 @@ def plan_collection(
     from qttseg.metadata.splits import draw_split
     from qttseg.pipelines.backbones import load_backbone
 
+    _check_count(runs)
+    fingerprint = load_backbone(backbone).fingerprint  # first, as it is quick to be wrong
+    known = set(store.datasets()["fingerprint"].to_pylist())
     fingerprints: dict[str, str] = {}
-    for name in datasets:
-        dataset = resolve_dataset(name)
-        split = draw_split(dataset, protocol, seed=seed)
-        store.add_dataset(dataset.name, dataset.fingerprint, measure(dataset, split.train + split.validation).to_dict())
+    for name, dataset in [(name, resolve_dataset(name)) for name in datasets]:
+        if dataset.fingerprint not in known:
+            split = draw_split(dataset, protocol, seed=seed)
+            meta_features = measure(dataset, split.train + split.validation)
+            store.add_dataset(dataset.name, dataset.fingerprint, meta_features.to_dict())
         fingerprints[name] = dataset.fingerprint
     return plan_runs(
         fingerprints,
         space,
         protocol,
         backbone=backbone,
-        backbone_fingerprint=load_backbone(backbone).fingerprint,
+        backbone_fingerprint=fingerprint,
         runs=runs,
         seed=seed,
     )
+
+
+def _check_count(runs: int) -> None:
+    if runs < 1:
+        raise CollectionError(f"a collection needs at least one run; {runs} were asked for")

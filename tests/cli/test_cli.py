@@ -1,0 +1,186 @@
+"""The command line as a new user meets it: help with an example everywhere, a clear error for a wrong word."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from qttseg.cli import app
+
+COMMANDS = {
+    (*path, name): command
+    for path, group in [
+        ((), typer.main.get_command(app)),
+        *(
+            ((name,), command)
+            for name, command in typer.main.get_command(app).commands.items()
+            if hasattr(command, "commands")
+        ),
+    ]
+    for name, command in group.commands.items()
+    if not hasattr(command, "commands")
+}
+
+
+def qttseg(*words, expect=0, cwd=None):
+    """Run the installed command and return what it said, stdout and stderr apart."""
+    code = "from qttseg.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == expect, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_commands_are_those_that_the_readme_promises():
+    assert {" ".join(path) for path in COMMANDS} >= {
+        "datasets list", "datasets verify", "collect", "meta summary", "meta query", "meta import", "train",
+        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables",
+        "backbone pretrain", "demo",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example_that_parses(path):
+    command = COMMANDS[path]
+    assert command.help
+    assert command.epilog.startswith(f"Example: qttseg {' '.join(path)}")
+    import shlex
+
+    words = shlex.split(command.epilog.removeprefix("Example: qttseg "))[len(path) :]
+    command.make_context(path[-1], words)
+    for parameter in command.params:
+        assert getattr(parameter, "help", None) or parameter.name == "help", f"{parameter.name} has no help"
+
+
+def test_help_and_import_load_nothing_heavy():
+    code = (
+        "import sys, qttseg.cli\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'duckdb', 'pyarrow', 'gpytorch', 'peft', 'scipy', 'ConfigSpace'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tune", "no-such-data"], "no dataset and no folder 'no-such-data'"),
+        (["tune", "procedural-polyp", "--budget", "soon"], "'soon' is not a duration; write 60s"),
+        (["collect", "--datasets", "procedural-polpy"], "procedural-polyp"),
+        (["collect", "--runs", "0"], "at least one run"),
+        (["collect", "--epochs", "0"], "protocol.epochs is 0"),
+        (["collect", "--space", "papre"], "unknown search space 'papre'; known are paper"),
+        (["collect", "--backbone", "sam-mega"], "unknown backbone 'sam-mega'"),
+        (["collect", "--status"], "run qttseg collect first"),
+        (["meta", "summary"], "run qttseg collect first"),
+        (["meta", "import", "nowhere.csv"], "nowhere.csv"),
+        (["train"], "run qttseg collect first"),
+        (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
+        (["predictors", "show", "7"], "7"),
+        (["predict", "nowhere", "."], "either --boxes FILE or --whole-image"),
+        (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
+        (["bench", "--methods", "magic"], "there is no method 'magic'"),
+        (["bench", "--budgets", "0"], "'0' is not a duration"),
+        (["tables"], "run qttseg bench first"),
+        (["backbone", "show", "sam-vit-b"], "no SAM checkpoint"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_one_clear_message(words, message, tmp_path):
+    said, complained = qttseg(*words, expect=1, cwd=tmp_path)
+    assert message in complained
+    assert complained.startswith("Error: ")
+    assert "Traceback" not in complained + said
+
+
+def test_verify_names_each_bad_file(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for stem in "abcdef":
+        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "images" / f"{stem}.png")
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "masks" / f"{stem}.png")
+    (tmp_path / "images" / "c.png").write_bytes(b"no picture")
+    Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / "masks" / "d.png")
+    said, complained = qttseg("datasets", "verify", tmp_path, expect=1)
+    assert "c.png" in said
+    assert "d.png" in said
+    assert "2 errors" in complained
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model tuned for five seconds at random, and the folder it was tuned on."""
+    from qttseg.metadata.datasets import resolve_dataset
+
+    root = tmp_path_factory.mktemp("tuned")
+    dataset = resolve_dataset("procedural-polyp")
+    for name in ("images", "masks"):
+        (root / "data" / name).mkdir(parents=True)
+    for index in range(12):
+        sample = dataset[index]
+        Image.fromarray(sample.image).save(root / "data" / "images" / f"{sample.name}.png")
+        Image.fromarray(sample.mask * 255).save(root / "data" / "masks" / f"{sample.name}.png")
+    words = ("--budget", "5s", "--predictors", "none", "--images", "8", "--epochs", "2", "--out", root / "model")
+    said, _ = qttseg("tune", root / "data", *words)
+    assert "→" in said
+    return root
+
+
+def test_tune_leaves_files_to_use(model):
+    found = {path.name for path in (model / "model").iterdir()}
+    assert {"model.json", "decoder.safetensors", "config.json", "curves", "previews", "MODEL_CARD.md"} <= found
+    assert list((model / "model" / "previews").glob("*.png"))
+
+
+def test_tune_never_overwrites_a_result(model):
+    _, complained = qttseg("tune", model / "data", "--out", model / "model", expect=1)
+    assert "not empty" in complained
+
+
+@pytest.mark.parametrize("prompt", ["boxes", "whole-image"])
+def test_predict_writes_class_ids_at_the_images_size(model, tmp_path, prompt):
+    images = model / "data" / "images"
+    names = sorted(path.name for path in images.iterdir())
+    (tmp_path / "boxes.json").write_text(json.dumps({name: [10, 10, 120, 120] for name in names}))
+    chosen = ["--whole-image"] if prompt == "whole-image" else ["--boxes", tmp_path / "boxes.json"]
+    qttseg("predict", model / "model", images, *chosen, "--out", tmp_path / "masks")
+    for name in names:
+        with Image.open(tmp_path / "masks" / name) as mask, Image.open(images / name) as image:
+            assert mask.mode == "P"
+            assert mask.size == image.size
+            assert set(np.unique(np.asarray(mask))) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("[1]", "JSON object"),
+        ("{", "cannot be read"),
+        ("{}", "no boxes for 12 images"),
+        ("boxes of an unknown class", "no class 'cat'"),
+        ("boxes inside out", "x0 < x1"),
+    ],
+)
+def test_wrong_boxes_are_named(model, tmp_path, document, message):
+    names = [path.name for path in (model / "data" / "images").iterdir()]
+    wrong = {
+        "boxes of an unknown class": {name: {"cat": [0, 0, 9, 9]} for name in names},
+        "boxes inside out": {name: [9, 9, 0, 0] for name in names},
+    }
+    text = json.dumps(wrong[document]) if document in wrong else document
+    (tmp_path / "boxes.json").write_text(text)
+    words = (
+        model / "model",
+        model / "data" / "images",
+        "--boxes",
+        tmp_path / "boxes.json",
+        "--out",
+        tmp_path / "masks",
+    )
+    _, complained = qttseg("predict", *words, expect=1)
+    assert message in complained
+    assert not (tmp_path / "masks").exists()
