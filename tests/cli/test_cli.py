@@ -9,7 +9,7 @@ import pytest
 import typer
 from PIL import Image
 
-from qttseg.cli import app
+from qttseg.cli import app, main
 
 COMMANDS = {
     (*path, name): command
@@ -26,12 +26,21 @@ COMMANDS = {
 }
 
 
-def qttseg(*words, expect=0, cwd=None):
-    """Run the installed command and return what it said, stdout and stderr apart."""
-    code = "from qttseg.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=cwd)
-    assert done.returncode == expect, done.stderr
-    return done.stdout, done.stderr
+@pytest.fixture
+def qttseg(monkeypatch, capfd):
+    """Type a command in this process and return what it said, stdout and stderr apart."""
+
+    def type_(*words, expect=0, cwd=None):
+        monkeypatch.setattr(sys, "argv", ["qttseg", *map(str, words)])
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        said, complained = capfd.readouterr()
+        assert exit_.value.code == expect, complained
+        return said, complained
+
+    return type_
 
 
 def test_the_commands_are_those_that_the_readme_promises():
@@ -80,7 +89,7 @@ def test_help_and_import_load_nothing_heavy():
         (["meta", "import", "nowhere.csv"], "nowhere.csv"),
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
-        (["predictors", "show", "7"], "7"),
+        (["predictors", "show", "7"], "run qttseg train first"),
         (["predict", "nowhere", "."], "either --boxes FILE or --whole-image"),
         (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
         (["bench", "--methods", "magic"], "there is no method 'magic'"),
@@ -90,14 +99,14 @@ def test_help_and_import_load_nothing_heavy():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_word_is_one_clear_message(words, message, tmp_path):
+def test_a_wrong_word_is_one_clear_message(qttseg, words, message, tmp_path):
     said, complained = qttseg(*words, expect=1, cwd=tmp_path)
     assert message in complained
     assert complained.startswith("Error: ")
     assert "Traceback" not in complained + said
 
 
-def test_verify_names_each_bad_file(tmp_path):
+def test_verify_names_each_bad_file(qttseg, tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     for stem in "abcdef":
@@ -125,8 +134,11 @@ def model(tmp_path_factory):
         Image.fromarray(sample.image).save(root / "data" / "images" / f"{sample.name}.png")
         Image.fromarray(sample.mask * 255).save(root / "data" / "masks" / f"{sample.name}.png")
     words = ("--budget", "5s", "--predictors", "none", "--images", "8", "--epochs", "2", "--out", root / "model")
-    said, _ = qttseg("tune", root / "data", *words)
-    assert "→" in said
+    code = "from qttseg.cli import main; main()"
+    typed = [sys.executable, "-c", code, "tune", root / "data", *words]
+    done = subprocess.run(list(map(str, typed)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "→" in done.stdout
     return root
 
 
@@ -136,13 +148,13 @@ def test_tune_leaves_files_to_use(model):
     assert list((model / "model" / "previews").glob("*.png"))
 
 
-def test_tune_never_overwrites_a_result(model):
+def test_tune_never_overwrites_a_result(qttseg, model):
     _, complained = qttseg("tune", model / "data", "--out", model / "model", expect=1)
     assert "not empty" in complained
 
 
 @pytest.mark.parametrize("prompt", ["boxes", "whole-image"])
-def test_predict_writes_class_ids_at_the_images_size(model, tmp_path, prompt):
+def test_predict_writes_class_ids_at_the_images_size(qttseg, model, tmp_path, prompt):
     images = model / "data" / "images"
     names = sorted(path.name for path in images.iterdir())
     (tmp_path / "boxes.json").write_text(json.dumps({name: [10, 10, 120, 120] for name in names}))
@@ -165,7 +177,7 @@ def test_predict_writes_class_ids_at_the_images_size(model, tmp_path, prompt):
         ("boxes inside out", "x0 < x1"),
     ],
 )
-def test_wrong_boxes_are_named(model, tmp_path, document, message):
+def test_wrong_boxes_are_named(qttseg, model, tmp_path, document, message):
     names = [path.name for path in (model / "data" / "images").iterdir()]
     wrong = {
         "boxes of an unknown class": {name: {"cat": [0, 0, 9, 9]} for name in names},

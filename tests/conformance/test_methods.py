@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from qttseg.benchmark.methods import BenchmarkTask, MethodOutcome, method, method_names
+from qttseg.benchmark.results import Status
+from qttseg.benchmark.runner import Benchmark, run_benchmark
 from qttseg.benchmark.sealing import seal
+from qttseg.benchmark.store import ResultStore
 from qttseg.metadata.datasets import Dataset, resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
@@ -18,7 +22,7 @@ from qttseg.pipelines.backbones import fingerprint_of, load_backbone
 from qttseg.pipelines.prompts import true_boxes
 from qttseg.predictors.registry import Registry
 
-PROTOCOL = Protocol(images=8, test_images=4, epochs=2)
+PROTOCOL = Protocol(images=8, test_images=4, epochs=3)
 BUDGET = 3.0
 
 
@@ -115,3 +119,15 @@ def test_its_incumbents_improve_up_to_the_one_it_hands_over(trial: Trial):
     assert all(0 <= score <= 1 for score in scores)
     assert all(earlier < later for earlier, later in pairwise(scores))
     assert trial.outcome.validation_score == (scores[-1] if scores else None)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_it_uses_no_predictors_that_have_seen_the_target(name: str, registry: Registry, tmp_path: Path):
+    benchmark = Benchmark(
+        methods=(name,), datasets=("procedural-polyp",), budgets=(0.5,), seeds=(0,), protocol=PROTOCOL
+    )
+    (result,) = run_benchmark(benchmark, ResultStore(tmp_path), registry=registry).results
+    if result.status is Status.OK:
+        assert not result.lineage
+    else:
+        assert result.reason.startswith("LeakageError")

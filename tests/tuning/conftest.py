@@ -57,7 +57,7 @@ def space_of() -> Callable[..., SearchSpace]:
 def tune_quickly(dataset: Dataset, protocol: Protocol) -> TuneQuickly:
     """Tune as usual, but a small problem, by a clock that counts how often it is read."""
 
-    def run(**changes: Any) -> TuningResult:  # noqa: ANN401
+    def run(**changes: Any) -> TuningResult:
         options = {"protocol": protocol, "space": decoder_only(1e-3, 2e-3, 4e-3), "candidates": 3, "clock": Ticks()}
         return tune(dataset, **options | changes)
 

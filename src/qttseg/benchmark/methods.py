@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from qttseg.pipelines.backbones import Backbone
     from qttseg.pipelines.prompts import Box
+    from qttseg.pipelines.scoring import PromptedSegmenter
     from qttseg.predictors.registry import Registry
     from qttseg.predictors.training import Trained
 
@@ -54,21 +55,6 @@ class BenchmarkTask:
     seed: int
     clock: Callable[[], float]
     registry: Registry | None = None
-
-
-class PromptedSegmenter(Protocol):
-    """What the scorer needs of a method."""
-
-    def segment_all(
-        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
-    ) -> list[NDArray[np.uint8]]:
-        """Return a label map (height × width class ids, 0 background) for each image.
-
-        Args:
-            images: uint8 arrays `height × width × 3`.
-            boxes: For each image, class id → box (x0, y0, x1, y1) in its pixels, far sides exclusive.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +161,7 @@ class QuickTune:
         if task.registry is None:
             raise BenchmarkError(f"{self.name} needs trained predictors; give the registry that qttseg train wrote to")
         started = task.clock()
-        predictors = task.registry.load_for(task.dataset.fingerprint)
+        predictors = task.registry.load_for(task.dataset.name, task.dataset.fingerprint)
         seconds = task.clock() - started
         outcome = _tuned(task, predictors=predictors, candidates=self.candidates)
         return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds, lineage=str(predictors))
@@ -219,6 +205,7 @@ def _tuned(task: BenchmarkTask, *, predictors: Trained | None, candidates: int) 
         validation_score=result.score,
         trajectory=result.trajectory,
         warm_start_seconds=result.warm_start_seconds,
+        lineage="" if predictors is None else "; ".join([str(predictors), *result.notes]),
     )
 
 

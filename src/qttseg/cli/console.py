@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.progress import Progress
 
-out = Console()
-err = Console(stderr=True)
+_PIPED_WIDTH = 200
+
+
+def _console(stream: TextIO, *, stderr: bool) -> Console:
+    """Return a console as wide as the terminal; what goes to a file or pipe is not folded to 80 columns."""
+    return Console(stderr=stderr, width=None if stream.isatty() else _PIPED_WIDTH)
+
+
+out = _console(sys.stdout, stderr=False)
+err = _console(sys.stderr, stderr=True)
 
 
 def complain(error: Exception) -> None:

@@ -13,6 +13,7 @@ from qttseg.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from qttseg.predictors.registry import Registry
     from qttseg.predictors.training import Trained
 
 app = typer.Typer(name="predictors", help="List, show and promote registered predictors.", no_args_is_help=True)
@@ -50,34 +51,21 @@ def train(
     register(found, Registry(registry))
 
 
-def register(found: Iterable[Trained], registry: object) -> None:
-    """Register predictors as they come and print a line of figures for each."""
-    from qttseg.predictors.registry import Registry
-
-    if not isinstance(registry, Registry):
-        raise TypeError("a Registry is wanted")
+def register(found: Iterable[Trained], registry: Registry) -> None:
+    """Register predictors as they come, then print a line of figures for each."""
     rows = []
     with err.status("training") as status:
         for trained in found:
             version = registry.register(trained)
             left_out = ", ".join(trained.lineage.left_out) or "nothing"
             status.update(f"registered version {version}, {left_out} left out")
-            rows.append((version, left_out, trained.lineage.runs, *_figures(trained)))
-    show_rows(
-        ("version", "left out", "runs", "Spearman 0 / 1 / 3 epochs seen", "calibration error", "cost Spearman"), rows
-    )
-    out.print(f"registered in {registry.uri}")
-
-
-def _figures(trained: Trained) -> tuple[object, ...]:
-    report = trained.report
-    if report is None:
-        return None, None, None
-    return (
-        " / ".join(f"{report.spearman[seen]:.2f}" for seen in sorted(report.spearman)),
-        report.calibration_error,
-        report.cost_spearman,
-    )
+            means = trained.report.means() if trained.report else {}
+            ranks = " / ".join(f"{means.get(f'spearman_{seen}', float('nan')):.2f}" for seen in (0, 1, 3))
+            figures = (means.get("mae_1"), means.get("calibration_error_1"), means.get("cost_spearman"))
+            rows.append((version, left_out, trained.lineage.runs, ranks if means else None, *figures))
+    headers = ("version", "left out", "runs", "Spearman after 0 / 1 / 3", "MAE", "calibration error", "cost Spearman")
+    show_rows(headers, rows, title="Judged on the datasets left out; MAE and calibration error after one epoch")
+    out.print(f"registered in {registry.uri}", soft_wrap=True)
 
 
 @app.command("list", epilog="Example: qttseg predictors list")
@@ -87,7 +75,7 @@ def list_(registry: options.Registry = None) -> None:
 
     rows = [
         (entry.version, ", ".join(entry.aliases), ", ".join(entry.left_out), entry.runs, ", ".join(entry.datasets))
-        for entry in Registry(registry).list()
+        for entry in Registry(registry).entries()
     ]
     show_rows(("version", "aliases", "left out", "runs", "trained on"), rows)
 
@@ -101,7 +89,8 @@ def show(
     from qttseg.predictors.registry import Registry
 
     entry = Registry(registry).entry(version)
-    show_pairs({"version": entry.version, "aliases": ", ".join(entry.aliases), **entry.tags, **entry.metrics})
+    lineage = {name: text.replace("\n", ", ") for name, text in entry.tags.items()}
+    show_pairs({"version": entry.version, "aliases": ", ".join(entry.aliases), **lineage, **entry.metrics})
 
 
 @app.command(epilog="Example: qttseg predictors promote 3 champion")

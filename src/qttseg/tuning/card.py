@@ -13,6 +13,11 @@ _METRICS = {
     "pooled-binary-iou": "IoU of foreground against background, averaged over images",
 }
 
+_PROMPTS = {
+    "box": "a box about the objects of each class (drawn from the true masks, a little too large)",
+    "whole-image": "the whole image as the box of each class present",
+}
+
 _CARD = """\
 # {dataset}: {backbone}, tuned in {seconds:.0f} s
 
@@ -29,8 +34,9 @@ _CARD = """\
 | this model | {score} |
 | {backbone} without tuning | {zero_shot} |
 
-The score is the {metric}; 1 is perfect. **It chose this model among {epochs} trained epochs, so it is likely too
-high for new images.** The {test} test images were not used; judge the model on them, or on images of your own.
+The score is the {metric}; 1 is perfect. **It chose this model among
+{epochs} trained epochs, so it is likely too high for new images.** It was measured with prompts drawn from the true
+masks. The {test} test images were not used; judge the model on them, or on images of your own.
 
 ## How it was trained
 
@@ -40,10 +46,10 @@ high for new images.** The {test} test images were not used; judge the model on 
 
 ## Use
 
-    qttseg predict FOLDER IMAGES --out MASKS
+    qttseg predict FOLDER IMAGES {prompt_option} --out MASKS
 
-`FOLDER` is the one that holds this file. The model was tuned with {prompt}, and needs the same at prediction time.
-From Python: `qttseg.pipelines.models.load_model(folder).segmenter.segment(image, boxes)`.
+`FOLDER` is the one that holds this file. The model was tuned with {prompt}, and does best with the same on new
+images. From Python: `qttseg.pipelines.models.load_model(folder).segmenter.segment(image, boxes)`.
 
 ## Limits
 
@@ -81,7 +87,8 @@ def model_card(result: TuningResult, dataset: Dataset, previews: Mapping[str, st
         test=len(split.test),
         configuration=_configuration(result),
         search=_search(result),
-        prompt="a box around each object" if result.protocol.prompt == "box" else "the whole image as its box",
+        prompt=_PROMPTS[result.protocol.prompt],
+        prompt_option="--whole-image" if result.protocol.prompt == "whole-image" else "--boxes boxes.json",
         images=len(split.train),
         notes="".join(f"\n- {note}" for note in result.notes),
         previews="\n\n".join(f"![{name}](previews/{file})" for file, name in previews.items()),

@@ -36,7 +36,7 @@ class TuningResult:
     Attributes:
         dataset: Name of the target.
         dataset_fingerprint: Hash of its content.
-        split: Which images were for what; the test images were not read.
+        split: Which images were for what; the test images took no part.
         protocol: The conditions.
         space: Search space the configurations come from, as in `paper-v1`.
         seed: What split, candidates and training were drawn from.
@@ -108,7 +108,7 @@ def tune(
     the search early with what was found.
 
     Args:
-        dataset: The target; its test images are not used.
+        dataset: The target; its test images take no part, but for its fingerprint.
         budget: Seconds, greater than 0.
         protocol: The conditions.
         backbone: Name that `load_backbone` knows.

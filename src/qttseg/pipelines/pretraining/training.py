@@ -34,6 +34,9 @@ class PretrainingRecipe:
         prompts: Objects of an image that are prompted for.
         learning_rate: Peak learning rate of AdamW.
         warm_up: Steps of linear warm-up.
+        encoder_rate: Share of the learning rate that the image encoder gets; at the full rate its embeddings collapse
+            to a constant in the first steps, and the model fills boxes without looking at the image.
+        encoder_warm_up: Steps of linear warm-up of the image encoder after the rehearsal.
         rehearsal: First steps, in which the decoder learns on noise alone to fill the box it is given. Without them
             the whole model predicts nothing for thousands of steps before it finds out what a prompt is.
         weight_decay: Weight decay of AdamW.
@@ -44,13 +47,15 @@ class PretrainingRecipe:
         seed: Seed of weights and images.
     """
 
-    steps: int = 2400
+    steps: int = 2000
     batch: int = 12
     objects: int = 3
     prompts: int = 3
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     warm_up: int = 50
-    rehearsal: int = 300
+    encoder_rate: float = 0.2
+    encoder_warm_up: int = 300
+    rehearsal: int = 200
     weight_decay: float = 0.05
     average: float = 0.998
     point_share: float = 0.2
@@ -122,9 +127,16 @@ class _Trainer:
         sam: Any = nano_sam(architecture, seed=recipe.seed).to(self._device)
         self._sam = sam
         use_fused_attention(self._sam.image_encoder)
-        self._names = [name for name, _ in self._sam.named_parameters()]
+        parameters = dict(self._sam.named_parameters())
+        parts = [
+            [name for name in parameters if name.startswith("image_encoder") == is_encoder]
+            for is_encoder in (False, True)
+        ]
+        self._names = parts[0] + parts[1]
         self._optimizer = torch.optim.AdamW(
-            self._sam.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+            [{"params": [parameters[name] for name in names]} for names in parts],
+            weight_decay=recipe.weight_decay,
+            betas=(0.9, 0.98),
         )
         self._average = {name: tensor.detach().clone() for name, tensor in self._sam.state_dict().items()}
         self._loss, self._iou = math.nan, math.nan
@@ -142,8 +154,8 @@ class _Trainer:
             embeddings, target = self._drawn(generator)
         logits, guess = self._decode(embeddings, target, generator, by_point=by_point)
         loss, iou = _loss(logits, guess, target, nearby=recipe.nearby)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+        for group, rate in zip(self._optimizer.param_groups, self._learning_rates(), strict=True):
+            group["lr"] = rate
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._sam.parameters(), 1.0)
@@ -190,10 +202,15 @@ class _Trainer:
         decoder = self._sam.mask_decoder
         return decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
 
-    def _learning_rate(self) -> float:
+    def _learning_rates(self) -> tuple[float, float]:
+        """Return the learning rates of decoder and prompt encoder, and of the image encoder, which warms up later."""
         recipe = self._recipe
-        warm = min(1.0, (self.step + 1) / recipe.warm_up)
-        return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
+        peak = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
+        warm, encoder_warm = (
+            min(1.0, max(0, self.step + 1 - start) / steps)
+            for start, steps in ((0, recipe.warm_up), (recipe.rehearsal, recipe.encoder_warm_up))
+        )
+        return peak * warm, peak * encoder_warm * recipe.encoder_rate
 
     @torch.no_grad()
     def _update_average(self) -> None:

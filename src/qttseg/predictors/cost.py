@@ -1,0 +1,149 @@
+"""The cost predictor: seconds per epoch of a configuration on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.queries import TrainingSet
+from qttseg.predictors.features import Encoder
+from qttseg.predictors.lineage import Lineage
+from qttseg.predictors.storage import load_parts, save_parts
+from qttseg.predictors.training_runs import TrainingRuns
+
+Array = NDArray[np.float64]
+
+_KIND = "cost"
+
+_PRIOR = {"configuration": 0.1, "meta": 0.1, "dataset": 0.2, "machine": 2.0}
+"""Prior standard deviation of each kind of coefficient, in logarithms of seconds: hardware differs most."""
+
+_NOISE = 0.1
+"""Standard deviation of one run's logarithm of seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPredictor:
+    """Seconds per epoch as a product of effects: of the configuration, of the dataset and of the machine.
+
+    A Bayesian linear model of the logarithm. Effects of single datasets and machines are estimated beside those of the
+    meta-features, so that these have to explain only what they explain on several datasets; a new dataset or machine
+    has the mean effect until `calibrate` learns better.
+
+    Attributes:
+        encoder: Columns of configurations and meta-features.
+        intercept: Logarithm of the seconds of a mean configuration on a mean dataset and machine.
+        coefficients: Of the encoded configuration, then of the meta-features.
+        factor: What `calibrate` found this machine and dataset to take, relative to the training data.
+        lineage: The training data.
+    """
+
+    encoder: Encoder
+    intercept: float
+    coefficients: tuple[float, ...]
+    factor: float = 1.0
+    lineage: Lineage
+
+    @classmethod
+    def fit(cls, training: TrainingSet) -> Self:
+        """Return the predictor that these runs teach; those of any outcome count if they finished an epoch.
+
+        Raises:
+            PredictorError: there are fewer than 8 such runs, or they mix search spaces.
+        """
+        lineage = Lineage.of(training)
+        runs = TrainingRuns.with_seconds(training)
+        epochs = max(len(values) for values in runs.values)
+        encoder = Encoder.fit(runs.configurations, list(runs.meta_features.values()), epochs=epochs)
+        metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
+        blocks = {
+            "configuration": encoder.configurations(runs.configurations),
+            "meta": np.array([metas[key] for key in runs.datasets]),
+            "dataset": _one_hot(runs.datasets),
+            "machine": _one_hot(runs.machines),
+        }
+        design = np.column_stack(list(blocks.values()))
+        precision = np.concatenate([np.full(b.shape[1], (_NOISE / _PRIOR[name]) ** 2) for name, b in blocks.items()])
+        log_seconds = np.log([values.mean() for values in runs.values])
+        center, mean = design.mean(axis=0), log_seconds.mean()
+        centred = design - center
+        solution = np.linalg.solve(centred.T @ centred + np.diag(precision), centred.T @ (log_seconds - mean))
+        count = len(encoder.kept) + len(encoder.meta_names)
+        return cls(
+            encoder=encoder,
+            intercept=float(mean - center[:count] @ solution[:count]),
+            coefficients=tuple(solution[:count].tolist()),
+            lineage=lineage,
+        )
+
+    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration]) -> Array:
+        """Return the seconds that an epoch of each configuration takes, validation included, `n`.
+
+        Args:
+            meta_features: Those of the dataset; missing ones count as average.
+            configurations: The candidates, `n`.
+
+        Raises:
+            PredictorError: a configuration is of another space.
+        """
+        columns = self.encoder.configurations(configurations)
+        meta = self.encoder.meta_features(meta_features)
+        own, others = np.split(np.array(self.coefficients), [columns.shape[1]])
+        seconds: Array = self.factor * np.exp(self.intercept + columns @ own + meta @ others)
+        return seconds
+
+    def calibrate(self, meta_features: Mapping[str, float], observed: Sequence[tuple[Configuration, float]]) -> Self:
+        """Return the predictor for the machine and dataset on which these seconds per epoch were observed.
+
+        The factor is the median ratio of observed and predicted seconds, so that one hiccup does no harm.
+
+        Raises:
+            PredictorError: a time is not positive.
+        """
+        if not observed:
+            return self
+        seconds = np.array([value for _, value in observed])
+        if not (seconds > 0).all():
+            raise PredictorError(f"observed seconds per epoch must be positive; got {seconds.min()}")
+        ratios = seconds / self.predict(meta_features, [configuration for configuration, _ in observed])
+        return replace(self, factor=self.factor * float(np.median(ratios)))
+
+    def save(self, folder: Path) -> None:
+        """Write the predictor to `folder` as safetensors and JSON."""
+        document = {
+            "encoder": self.encoder.to_dict(),
+            "intercept": self.intercept,
+            "factor": self.factor,
+            "lineage": self.lineage.to_dict(),
+        }
+        coefficients = torch.tensor(self.coefficients, dtype=torch.float64)
+        save_parts(folder, kind=_KIND, tensors={"coefficients": coefficients}, document=document)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the predictor that `save` wrote; its predictions are the same to the bit.
+
+        Raises:
+            PredictorError: there is none in `folder`, or it is damaged.
+        """
+        tensors, document = load_parts(folder, kind=_KIND)
+        return cls(
+            encoder=Encoder.from_dict(document["encoder"]),
+            intercept=document["intercept"],
+            coefficients=tuple(tensors["coefficients"].tolist()),
+            factor=document["factor"],
+            lineage=Lineage.from_dict(document["lineage"]),
+        )
+
+
+def _one_hot(labels: Sequence[str]) -> Array:
+    names = sorted(set(labels))
+    return np.array([[float(label == name) for name in names] for label in labels])

@@ -1,0 +1,148 @@
+"""How good predictors are on datasets they have not seen: leave one dataset out, predict it, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import norm, spearmanr
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.queries import TrainingSet
+from qttseg.predictors.cost import CostPredictor
+from qttseg.predictors.performance import PartialCurve, PerformancePredictor, Prediction
+from qttseg.predictors.training_runs import TrainingRuns
+
+Array = NDArray[np.float64]
+
+EPOCHS_SEEN = (0, 1, 3)
+"""After how many epochs of each run its final score is predicted."""
+
+_LEVELS = np.arange(0.05, 1.0, 0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """What predictors of all other datasets are worth on one dataset.
+
+    Attributes:
+        dataset: The dataset that was left out.
+        runs: Runs that were predicted.
+        spearman: Rank correlation of predicted and true final score, in [-1, 1], by epochs seen; higher is better.
+        mae: Mean absolute error of the final score, by epochs seen; lower is better.
+        calibration_error: See `calibration_error`; by epochs seen; lower is better.
+        cost_spearman: Rank correlation of predicted and true seconds per epoch, in [-1, 1]; higher is better.
+        cost_error: Median of |predicted / true - 1| of the seconds per epoch; lower is better.
+    """
+
+    dataset: str
+    runs: int
+    spearman: Mapping[int, float]
+    mae: Mapping[int, float]
+    calibration_error: Mapping[int, float]
+    cost_spearman: float
+    cost_error: float
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers by flat names, as in `spearman_0` and `cost_error`."""
+        by_epochs = {"spearman": self.spearman, "mae": self.mae, "calibration_error": self.calibration_error}
+        flat = {f"{name}_{seen}": value for name, values in by_epochs.items() for seen, value in values.items()}
+        return flat | {"cost_spearman": self.cost_spearman, "cost_error": self.cost_error}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One fold for each dataset."""
+
+    folds: tuple[Fold, ...]
+
+    def means(self) -> dict[str, float]:
+        """Return each metric's mean over the datasets that have it (all scores of one may be equal)."""
+        rows = [fold.metrics() for fold in self.folds]
+        values = {name: [row[name] for row in rows if name in row and np.isfinite(row[name])] for name in rows[0]}
+        return {name: float(np.mean(found)) for name, found in values.items() if found}
+
+
+def leave_one_dataset_out(training: TrainingSet, *, seed: int = 0) -> Report:
+    """Return how well predictors of all but one dataset do on that one, for each dataset in turn.
+
+    Every fold fits both predictors anew, so this takes one training for each dataset.
+
+    Raises:
+        PredictorError: there are fewer than two datasets, or too few runs without one of them.
+    """
+    if len(training.datasets) < 2:
+        raise PredictorError("leave-one-dataset-out needs curves of at least two datasets; collect another")
+    folds = []
+    for dataset in training.datasets:
+        rest, own = separate(training, dataset)
+        folds.append(judge(PerformancePredictor.fit(rest, seed=seed), CostPredictor.fit(rest), own))
+    return Report(folds=tuple(folds))
+
+
+def separate(training: TrainingSet, dataset: str) -> tuple[TrainingSet, TrainingSet]:
+    """Return the training set without `dataset` and what shares its content or name, and the runs on `dataset`."""
+    table = training.table
+    own = pc.equal(table["dataset"], dataset)
+    twins = pc.is_in(table["dataset_fingerprint"], value_set=pc.unique(table["dataset_fingerprint"].filter(own)))
+    rest = table.filter(pc.invert(pc.or_(own, twins)))
+    return (
+        TrainingSet(table=rest, left_out=(*training.left_out, dataset)),
+        TrainingSet(table=table.filter(own), left_out=training.left_out),
+    )
+
+
+def calibration_error(prediction: Prediction, truth: Array) -> float:
+    """Return the mean difference between nominal and true coverage of the predicted quantiles, in [0, 1]."""
+    levels = norm.cdf((truth - prediction.mean) / prediction.std)
+    covered = (levels[:, None] <= _LEVELS).mean(axis=0)
+    return float(np.abs(covered - _LEVELS).mean())
+
+
+def rank_correlation(predicted: Array, truth: Array) -> float:
+    """Return Spearman's rank correlation; NaN where one side is constant, as it has no order then."""
+    if len(truth) < 2 or np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+        return float("nan")
+    return float(spearmanr(predicted, truth).statistic)
+
+
+def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingSet) -> Fold:
+    """Return what fitted predictors are worth on the runs of one dataset, which they have not seen.
+
+    Raises:
+        PredictorError: there are too few usable runs.
+    """
+    runs = TrainingRuns.with_scores(own)
+    meta_features = next(iter(runs.meta_features.values()))
+    spearman, mae, calibration = {}, {}, {}
+    for seen in EPOCHS_SEEN:
+        truth, prediction = _final_scores(performance, runs, meta_features, seen)
+        if len(truth):
+            spearman[seen] = rank_correlation(prediction.mean, truth)
+            mae[seen] = float(np.abs(prediction.mean - truth).mean())
+            calibration[seen] = calibration_error(prediction, truth)
+    timed = TrainingRuns.with_seconds(own)
+    seconds = np.array([values.mean() for values in timed.values])
+    predicted = cost.predict(meta_features, timed.configurations)
+    return Fold(
+        dataset=own.datasets[0],
+        runs=len(runs.values),
+        spearman=spearman,
+        mae=mae,
+        calibration_error=calibration,
+        cost_spearman=rank_correlation(predicted, seconds),
+        cost_error=float(np.median(np.abs(predicted / seconds - 1))),
+    )
+
+
+def _final_scores(
+    performance: PerformancePredictor, runs: TrainingRuns, meta_features: Mapping[str, float], seen: int
+) -> tuple[Array, Prediction]:
+    """Return true and predicted final scores of all runs that are longer than `seen` epochs."""
+    pairs = [(c, v) for c, v in zip(runs.configurations, runs.values, strict=True) if len(v) > seen]
+    curves = [PartialCurve(configuration=c, scores=tuple(v[:seen].tolist())) for c, v in pairs]
+    truth = np.array([values[-1] for _, values in pairs])
+    return truth, performance.predict(meta_features, curves, [len(values) for _, values in pairs])

@@ -1,0 +1,281 @@
+"""The performance predictor: from a configuration and its partial learning curve to its score at a later epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.queries import TrainingSet
+from qttseg.predictors.curve_model import CurveModel, Question
+from qttseg.predictors.features import Encoder
+from qttseg.predictors.lineage import Lineage
+from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
+from qttseg.predictors.storage import load_parts, save_parts
+from qttseg.predictors.training_runs import TrainingRuns
+
+Array = NDArray[np.float64]
+
+_MAX_RUNS = 350
+"""Training runs drawn from a larger store: about 1,000 to 1,400 rows for each of the two processes."""
+
+_KIND = "performance"
+_TARGET = -1
+"""Number of the target dataset, and the largest number of its runs; training datasets and runs count from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialCurve:
+    """A configuration and the scores seen so far.
+
+    Attributes:
+        configuration: The hyperparameters.
+        scores: Validation scores in [0, 1] after epochs 1, 2, ...; empty if it was never trained.
+    """
+
+    configuration: Configuration
+    scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Reject scores that no metric gives.
+
+        Raises:
+            PredictorError: a score is not in [0, 1].
+        """
+        if not all(0 <= score <= 1 for score in self.scores):
+            raise PredictorError(f"scores lie in [0, 1]; {self.configuration!r} has {self.scores}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Predicted scores, `n` each, on the scale of the scores; higher is better.
+
+    Attributes:
+        mean: Expected score.
+        std: Standard deviation of the score, the noise of a run included.
+    """
+
+    mean: Array
+    std: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerformancePredictor:
+    """Predicts scores of any configuration at any epoch on a dataset it has never seen.
+
+    Two deep-kernel Gaussian processes share the work: one judges configurations that were never trained, the other
+    continues partial curves from their last score. Both also learn from the curves given to `predict`, and so adapt
+    to the target dataset. Diverged runs count as the worst score of their dataset; failed, timed-out and
+    out-of-memory ones are left out, since they say nothing about the quality of a configuration.
+
+    Attributes:
+        encoder: Columns of configurations and meta-features.
+        warp: From shares of what a dataset allows to normal values.
+        prior: What the scales of the training datasets say about that of a new one.
+        fresh: The model of configurations without a curve.
+        partial: The model of partial curves.
+        lineage: The training data.
+    """
+
+    encoder: Encoder
+    warp: Warp
+    prior: ScalePrior
+    fresh: CurveModel
+    partial: CurveModel
+    lineage: Lineage
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int = 0) -> Self:
+        """Return the predictor that these curves teach; the same for the same curves and seed.
+
+        Raises:
+            PredictorError: there are fewer than 8 usable runs, all of one configuration or of one epoch, or they mix
+                search spaces.
+        """
+        lineage = Lineage.of(training)
+        runs = TrainingRuns.with_scores(training)
+        epochs = max(len(scores) for scores in runs.values)
+        if epochs < 2:
+            raise PredictorError("all curves have one epoch; a performance predictor needs runs of at least 2")
+        encoder = Encoder.fit(runs.configurations, list(runs.meta_features.values()), epochs=epochs)
+        if not encoder.kept:
+            raise PredictorError("all runs have the same configuration; a performance predictor needs different ones")
+        scales = {
+            key: Scale.of(np.array([scores[-1] for scores in runs.of_dataset(key)])) for key in runs.meta_features
+        }
+        shares = [scales[key].shares(v) for key, v in zip(runs.datasets, runs.values, strict=True)]
+        warp = Warp.of(np.array([share[-1] for share in shares]))
+        normal = [warp.to_normal(share) for share in shares]
+        generator = np.random.default_rng(seed)
+        questions = _training_questions(runs, normal, encoder, generator)
+        fresh, partial = (
+            CurveModel.fit(
+                [q for q in questions if bool(len(q.seen)) == seen],
+                np.array([normal[q.run][q.target - 1] for q in questions if bool(len(q.seen)) == seen]),
+                epochs=epochs,
+                seed=seed,
+            )
+            for seen in (False, True)
+        )
+        prior = ScalePrior.of(list(scales.values()))
+        return cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
+
+    def predict(
+        self, meta_features: Mapping[str, float], curves: Sequence[PartialCurve], epochs: Sequence[int]
+    ) -> Prediction:
+        """Return the predicted score of each curve after the epoch of the same place in `epochs`.
+
+        The scale of the dataset's scores is found out from all `curves` that have scores; without any, it is the mean
+        of the training datasets, which leaves the order of the predictions as it is.
+
+        Args:
+            meta_features: Those of the dataset; missing ones count as average.
+            curves: What is known about each candidate, `n`.
+            epochs: The epoch asked for, `n`; each larger than the number of scores.
+
+        Raises:
+            PredictorError: the lengths differ, an epoch was already seen, or a configuration is of another space.
+        """
+        if len(curves) != len(epochs):
+            raise PredictorError(f"{len(curves)} curves but {len(epochs)} epochs; one epoch is asked for each curve")
+        if not curves:
+            return Prediction(mean=np.empty(0), std=np.empty(0))
+        for curve, epoch in zip(curves, epochs, strict=True):
+            if epoch <= len(curve.scores):
+                raise PredictorError(
+                    f"epoch {epoch} of {curve.configuration!r} was already seen; ask for {len(curve.scores) + 1} or later"
+                )
+        target = _TargetDataset(
+            configurations=self.encoder.configurations([curve.configuration for curve in curves]),
+            meta=self.encoder.meta_features(meta_features),
+        )
+        scale = self._locate(target, curves)
+        normal = [self.warp.to_normal(scale.shares(np.array(curve.scores))) for curve in curves]
+        mean, std = np.empty(len(curves)), np.empty(len(curves))
+        for model, partial in ((self.fresh, False), (self.partial, True)):
+            asked = [i for i, scores in enumerate(normal) if bool(len(scores)) == partial]
+            if not asked:
+                continue
+            known = [(i, s, t) for i, z in enumerate(normal) for s, t in _answered(len(z)) if bool(s) == partial]
+            mean[asked], std[asked] = model.predict(
+                [target.question(i, normal[i], epochs[i]) for i in asked],
+                [target.question(i, normal[i][:s], t) for i, s, t in known],
+                np.array([normal[i][t - 1] for i, _, t in known], dtype=np.float64),
+            )
+        mean, std = raw_moments(mean, std, self.warp, scale)
+        return Prediction(mean=mean, std=std)
+
+    def _locate(self, target: _TargetDataset, curves: Sequence[PartialCurve]) -> Scale:
+        """Return the scale of the target's scores that fits best with what was seen of each curve last."""
+        trained = [i for i, curve in enumerate(curves) if curve.scores]
+        questions = [target.question(i, np.empty(0), len(curves[i].scores)) for i in trained]
+        mean, std = self.fresh.predict(questions, [], np.empty(0)) if trained else (np.empty(0), np.empty(0))
+        return self.prior.locate(np.array([curves[i].scores[-1] for i in trained]), mean, std, self.warp)
+
+    def save(self, folder: Path) -> None:
+        """Write the predictor to `folder` as safetensors and JSON."""
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, model in (("fresh", self.fresh), ("partial", self.partial))
+            for key, tensor in model.process.tensors().items()
+        }
+        document = {
+            "encoder": self.encoder.to_dict(),
+            "warp": asdict(self.warp),
+            "prior": asdict(self.prior),
+            "fresh": self.fresh.to_dict(),
+            "partial": self.partial.to_dict(),
+            "lineage": self.lineage.to_dict(),
+        }
+        save_parts(folder, kind=_KIND, tensors=tensors, document=document)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the predictor that `save` wrote; its predictions are the same to the bit.
+
+        Raises:
+            PredictorError: there is none in `folder`, or it is damaged.
+        """
+        tensors, document = load_parts(folder, kind=_KIND)
+
+        def model(name: str) -> CurveModel:
+            own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            return CurveModel.from_dict(document[name], own)
+
+        return cls(
+            encoder=Encoder.from_dict(document["encoder"]),
+            warp=Warp(**{key: tuple(value) for key, value in document["warp"].items()}),
+            prior=ScalePrior(**document["prior"]),
+            fresh=model("fresh"),
+            partial=model("partial"),
+            lineage=Lineage.from_dict(document["lineage"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TargetDataset:
+    """The encoded candidates of the dataset that is predicted for."""
+
+    configurations: Array
+    meta: Array
+
+    def question(self, index: int, seen: Array, target: int) -> Question:
+        return Question(
+            configuration=self.configurations[index],
+            meta=self.meta,
+            dataset=_TARGET,
+            run=_TARGET - index,
+            seen=seen,
+            target=target,
+        )
+
+
+def _training_questions(
+    runs: TrainingRuns, normal: Sequence[Array], encoder: Encoder, generator: np.random.Generator
+) -> list[Question]:
+    """Return questions about a bounded number of runs, drawn as evenly over the datasets as the store allows."""
+    numbers = {key: number for number, key in enumerate(runs.meta_features)}
+    metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
+    columns = encoder.configurations(runs.configurations)
+    places = dict.fromkeys(numbers, 0)
+    ranked: list[tuple[int, int]] = []
+    for run in generator.permutation(len(normal)).tolist():
+        key = runs.datasets[run]
+        ranked.append((places[key], run))
+        places[key] += 1
+    return [
+        Question(
+            configuration=columns[run],
+            meta=metas[runs.datasets[run]],
+            dataset=numbers[runs.datasets[run]],
+            run=run,
+            seen=normal[run][:seen],
+            target=target,
+        )
+        for _, run in sorted(ranked)[:_MAX_RUNS]
+        for seen, target in _drawn(len(normal[run]), generator)
+    ]
+
+
+def _drawn(length: int, generator: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Yield (epochs seen, epoch asked for) of a run: its end from several places, and some points on the way."""
+    pairs = {(0, length): None}
+    if length > 1:
+        early, late = 1 + length // 3, length
+        pairs |= {(0, int(generator.integers(1, early))): None, (0, int(generator.integers(early, late + 1))): None}
+        anywhere, start = int(generator.integers(1, length)), int(generator.integers(1, length))
+        between = (start, int(generator.integers(start + 1, length + 1)))
+        pairs |= dict.fromkeys([(1, length), (min(3, length - 1), length), (anywhere, length), between])
+    yield from pairs
+
+
+def _answered(length: int) -> tuple[tuple[int, int], ...]:
+    """Return the questions that a partial curve of the target has already answered."""
+    pairs = {(0, 1), (0, length), (1, length), (length // 2, length)}
+    return tuple(sorted((seen, target) for seen, target in pairs if seen < target <= length))

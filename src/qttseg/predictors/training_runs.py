@@ -1,0 +1,101 @@
+"""The runs of a training set as the predictors read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.queries import TrainingSet
+from qttseg.metadata.runs import Outcome
+
+Array = NDArray[np.float64]
+
+MIN_RUNS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRuns:
+    """Runs with what a predictor learns from each, `n` of everything.
+
+    Attributes:
+        configurations: The hyperparameters.
+        datasets: Fingerprints of the datasets.
+        values: Score after each epoch, or seconds of each epoch.
+        machines: Short descriptions of the machines.
+        meta_features: Meta-features of each dataset by its fingerprint.
+    """
+
+    configurations: tuple[Configuration, ...]
+    datasets: tuple[str, ...]
+    values: tuple[Array, ...]
+    machines: tuple[str, ...]
+    meta_features: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def with_scores(cls, training: TrainingSet) -> Self:
+        """Return the runs that tell how good a configuration is: those that completed or diverged.
+
+        A diverged run scores the worst score of its dataset from the epoch on in which it diverged, as does any score
+        that is not a number.
+
+        Raises:
+            PredictorError: fewer than 8 such runs, or none that completed on one of the datasets.
+        """
+        rows = [
+            row
+            for row in training.table.to_pylist()
+            if row["outcome"] == Outcome.DIVERGED or (row["outcome"] == Outcome.COMPLETED and row["scores"])
+        ]
+        _require(len(rows), what="completed or diverged runs")
+        epochs = max(len(row["scores"]) for row in rows)
+        worst: dict[str, float] = {}
+        for row in rows:
+            finite = [score for score in row["scores"] if np.isfinite(score)]
+            key = row["dataset_fingerprint"]
+            worst[key] = min([*finite, worst.get(key, 1.0)])
+        return cls._of(rows, tuple(_filled(row, worst[row["dataset_fingerprint"]], epochs) for row in rows))
+
+    @classmethod
+    def with_seconds(cls, training: TrainingSet) -> Self:
+        """Return the runs that tell what an epoch costs: those of any outcome that finished one.
+
+        Raises:
+            PredictorError: fewer than 8 such runs.
+        """
+        rows = [row for row in training.table.to_pylist() if sum(row["epoch_seconds"]) > 0]
+        _require(len(rows), what="runs with a finished epoch")
+        return cls._of(rows, tuple(np.array(row["epoch_seconds"], dtype=np.float64) for row in rows))
+
+    @classmethod
+    def _of(cls, rows: list[dict[str, Any]], values: tuple[Array, ...]) -> Self:
+        return cls(
+            configurations=tuple(Configuration.from_json(row["configuration"]) for row in rows),
+            datasets=tuple(row["dataset_fingerprint"] for row in rows),
+            values=values,
+            machines=tuple(row["machine"] for row in rows),
+            meta_features={row["dataset_fingerprint"]: dict(row["meta_features"]) for row in rows},
+        )
+
+    def of_dataset(self, fingerprint: str) -> tuple[Array, ...]:
+        """Return the values of the runs on one dataset."""
+        return tuple(v for v, dataset in zip(self.values, self.datasets, strict=True) if dataset == fingerprint)
+
+
+def _filled(row: Mapping[str, Any], worst: float, epochs: int) -> Array:
+    scores = np.array(row["scores"], dtype=np.float64)
+    if row["outcome"] == Outcome.DIVERGED:
+        scores = np.concatenate([scores, np.full(epochs - len(scores), worst)])
+    return np.where(np.isfinite(scores), scores, worst)
+
+
+def _require(count: int, *, what: str) -> None:
+    if count < MIN_RUNS:
+        raise PredictorError(
+            f"the training set has {count} {what}; a predictor needs at least {MIN_RUNS}. Collect more with qttseg collect"
+        )
