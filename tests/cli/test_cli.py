@@ -102,7 +102,7 @@ def test_help_and_import_load_nothing_heavy():
 def test_a_wrong_word_is_one_clear_message(qttseg, words, message, tmp_path):
     said, complained = qttseg(*words, expect=1, cwd=tmp_path)
     assert message in complained
-    assert complained.startswith("Error: ")
+    assert complained.strip().startswith("Error: ")
     assert "Traceback" not in complained + said
 
 

@@ -15,7 +15,7 @@ from qttseg.benchmark.results import Status
 from qttseg.benchmark.runner import Benchmark, run_benchmark
 from qttseg.benchmark.sealing import seal
 from qttseg.benchmark.store import ResultStore
-from qttseg.metadata.datasets import Dataset, resolve_dataset
+from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
 from qttseg.pipelines.backbones import fingerprint_of, load_backbone
@@ -23,7 +23,7 @@ from qttseg.pipelines.prompts import true_boxes
 from qttseg.predictors.registry import Registry
 
 PROTOCOL = Protocol(images=8, test_images=4, epochs=3)
-BUDGET = 3.0
+BUDGET = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,13 @@ class Trial:
 
 
 @pytest.fixture(scope="module", params=method_names())
-def trial(request: pytest.FixtureRequest, registry: Registry) -> Trial:
-    dataset = resolve_dataset("procedural-golf")
-    split = draw_split(dataset, PROTOCOL, seed=0)
+def trial(request: pytest.FixtureRequest, registry: Registry, target: Dataset) -> Trial:
+    split = draw_split(target, PROTOCOL, seed=0)
     backbone = load_backbone()
     competitor = method(request.param)
     before = fingerprint_of(backbone.sam.state_dict())
     task = BenchmarkTask(
-        dataset=seal(dataset, split.test),
+        dataset=seal(target, split.test),
         split=split,
         protocol=PROTOCOL,
         backbone=backbone,
@@ -61,7 +60,7 @@ def trial(request: pytest.FixtureRequest, registry: Registry) -> Trial:
     return Trial(
         name=request.param,
         task=task,
-        dataset=dataset,
+        dataset=target,
         outcome=outcome,
         seconds=time.monotonic() - started,
         backbone_before=before,
@@ -122,10 +121,8 @@ def test_its_incumbents_improve_up_to_the_one_it_hands_over(trial: Trial):
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_it_uses_no_predictors_that_have_seen_the_target(name: str, registry: Registry, tmp_path: Path):
-    benchmark = Benchmark(
-        methods=(name,), datasets=("procedural-polyp",), budgets=(0.5,), seeds=(0,), protocol=PROTOCOL
-    )
+def test_it_uses_no_predictors_that_have_seen_the_target(name: str, registry: Registry, seen: Path, tmp_path: Path):
+    benchmark = Benchmark(methods=(name,), datasets=(str(seen),), budgets=(0.5,), seeds=(0,), protocol=PROTOCOL)
     (result,) = run_benchmark(benchmark, ResultStore(tmp_path), registry=registry).results
     if result.status is Status.OK:
         assert not result.lineage

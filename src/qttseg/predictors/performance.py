@@ -267,7 +267,7 @@ def _drawn(length: int, generator: np.random.Generator) -> Iterator[tuple[int, i
     """Yield (epochs seen, epoch asked for) of a run: its end from several places, and some points on the way."""
     pairs = {(0, length): None}
     if length > 1:
-        early, late = 1 + length // 3, length
+        early, late = 1 + max(1, length // 3), length
         pairs |= {(0, int(generator.integers(1, early))): None, (0, int(generator.integers(early, late + 1))): None}
         anywhere, start = int(generator.integers(1, length)), int(generator.integers(1, length))
         between = (start, int(generator.integers(start + 1, length + 1)))

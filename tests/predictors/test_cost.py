@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qttseg.errors import PredictorError
+from qttseg.predictors.cost import CostPredictor
+
+META = {"images": 200.0, "height": 256.0}
+
+
+@pytest.fixture(scope="module")
+def predictor(without_hard) -> CostPredictor:
+    return CostPredictor.fit(without_hard)
+
+
+def test_it_predicts_seconds(predictor, configurations):
+    new = configurations[-16:]
+    seconds = predictor.predict(META, new)
+    truth = np.array([2.0 * 2**0.25 * (1.5 if c["lora"] else 1.0) for c in new])
+    assert np.median(np.abs(seconds / truth - 1)) < 0.25
+    lora = np.array([bool(c["lora"]) for c in new])
+    assert seconds[lora].min() > seconds[~lora].max()
+
+
+def test_observed_seconds_carry_it_to_other_hardware(predictor, configurations):
+    before = predictor.predict(META, configurations)
+    observed = [(c, 7 * s) for c, s in zip(configurations[:3], before[:3], strict=True)]
+    calibrated = predictor.calibrate(META, observed)
+    np.testing.assert_allclose(calibrated.predict(META, configurations), 7 * before)
+    np.testing.assert_array_equal(predictor.predict(META, configurations), before)
+    again = calibrated.calibrate(META, observed)
+    np.testing.assert_allclose(again.predict(META, configurations), 7 * before)
+
+
+def test_one_hiccup_does_not_spoil_the_calibration(predictor, configurations):
+    before = predictor.predict(META, configurations)
+    times = [1.0, 1.0, 50.0]
+    observed = [(c, t * s) for t, c, s in zip(times, configurations, before, strict=False)]
+    np.testing.assert_allclose(predictor.calibrate(META, observed).predict(META, configurations), before)
+
+
+def test_nothing_observed_changes_nothing_and_no_time_is_negative(predictor, configurations):
+    assert predictor.calibrate(META, []) == predictor
+    with pytest.raises(PredictorError, match="positive"):
+        predictor.calibrate(META, [(configurations[0], 0.0)])
+
+
+def test_loading_brings_back_the_same_predictions_to_the_bit(predictor, configurations, tmp_path):
+    predictor.save(tmp_path)
+    again = CostPredictor.load(tmp_path)
+    assert again == predictor
+    np.testing.assert_array_equal(again.predict(META, configurations), predictor.predict(META, configurations))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.queries import training_set
+from qttseg.predictors.evaluation import calibration_error, leave_one_dataset_out, rank_correlation, separate
+from qttseg.predictors.performance import Prediction
+
+
+def test_separating_a_dataset_takes_its_twins_along(store):
+    everything = training_set(store)
+    names = [
+        {"easy": "easy", "middling": "twin of easy", "hard": "hard"}[n] for n in everything.table["dataset"].to_pylist()
+    ]
+    prints = ["print-easy" if p != "print-hard" else p for p in everything.table["dataset_fingerprint"].to_pylist()]
+    table = everything.table.drop_columns(["dataset", "dataset_fingerprint"])
+    table = table.append_column("dataset", [names]).append_column("dataset_fingerprint", [prints])
+    rest, own = separate(type(everything)(table=table, left_out=()), "easy")
+    assert rest.datasets == ("hard",)
+    assert rest.left_out == ("easy",)
+    assert own.datasets == ("easy",)
+
+
+def test_a_perfect_forecaster_is_calibrated_and_a_bold_one_is_not():
+    truth = norm.ppf((np.arange(2000) + 0.5) / 2000)
+    honest = Prediction(mean=np.zeros(2000), std=np.ones(2000))
+    bold = Prediction(mean=np.zeros(2000), std=np.full(2000, 0.1))
+    assert calibration_error(honest, truth) < 0.01
+    assert calibration_error(bold, truth) > 0.15
+
+
+def test_constant_values_have_no_rank_correlation():
+    assert np.isnan(rank_correlation(np.ones(5), np.arange(5.0)))
+    assert rank_correlation(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1)
+
+
+def test_every_dataset_is_left_out_once(without_hard):
+    report = leave_one_dataset_out(without_hard)
+    assert [fold.dataset for fold in report.folds] == ["easy", "middling"]
+    means = report.means()
+    assert means["spearman_3"] > 0.8
+    assert means["mae_3"] < means["mae_0"]
+    assert means["cost_spearman"] > 0.7
+
+
+def test_one_dataset_cannot_be_left_out_of_itself(store):
+    everything = training_set(store)
+    own = separate(everything, "easy")[1]
+    with pytest.raises(PredictorError, match="at least two"):
+        leave_one_dataset_out(own)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qttseg.errors import PredictorError
+from qttseg.metadata.configurations import Configuration
+from qttseg.predictors.features import Encoder, curve_features, mean_rate_share
+
+META = ({"images": 100.0, "height": 256.0}, {"images": 1000.0, "height": 256.0})
+
+
+@pytest.fixture(scope="module")
+def encoder(configurations) -> Encoder:
+    return Encoder.fit(configurations, META, epochs=10)
+
+
+def test_columns_are_standardised_and_distinct(encoder, configurations):
+    matrix = encoder.configurations(configurations)
+    np.testing.assert_allclose(matrix.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(matrix.std(axis=0), 1, atol=1e-9)
+    correlation = np.abs(np.corrcoef(matrix.T)) - np.eye(matrix.shape[1])
+    assert correlation.max() < 1 - 1e-6
+
+
+def test_an_inactive_parameter_looks_the_same_whatever_it_was(encoder):
+    plain = {"lr": 1e-3, "sched": "cosine", "lora": 0, "weight_decay": 0.0}
+    absent = encoder.configurations([Configuration(plain)])
+    unknown = encoder.configurations([Configuration(plain | {"unheard_of": 3})])
+    np.testing.assert_array_equal(absent, unknown)
+
+
+def test_a_configuration_of_another_space_is_refused(encoder):
+    with pytest.raises(PredictorError, match="none of the parameters"):
+        encoder.configurations([Configuration({"depth": 3})])
+    with pytest.raises(PredictorError, match="lr is 'fast'"):
+        encoder.configurations([Configuration({"lr": "fast"})])
+
+
+def test_meta_features_may_be_missing_unknown_or_extreme(encoder):
+    assert encoder.meta_names == ("images",)  # the height never varied
+    np.testing.assert_array_equal(encoder.meta_features({}), [0.0])
+    np.testing.assert_array_equal(encoder.meta_features({"images": float("nan"), "other": 1.0}), [0.0])
+    np.testing.assert_array_equal(encoder.meta_features({"images": 1e30}), [3.0])
+
+
+def test_json_brings_back_the_same_encoder(encoder, configurations):
+    again = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    assert again == encoder
+    np.testing.assert_array_equal(again.configurations(configurations), encoder.configurations(configurations))
+
+
+@given(st.lists(st.floats(-3, 3), max_size=9))
+def test_curve_features_are_finite_and_as_many_for_every_length(scores):
+    features = curve_features(np.array(scores), 10, 10)
+    assert np.isfinite(features).all()
+    assert len(features) == (6 if scores else 1)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "share"),
+    [
+        ({"sched": "cosine"}, 0.5),
+        ({"sched": "poly", "poly_power": 1.0}, 0.5),
+        ({"sched": "step", "step_size": 5, "decay_rate": 0.5}, 0.75),
+        ({"sched": "plateau"}, 1.0),
+        ({}, 1.0),
+    ],
+)
+def test_mean_rate_share(configuration, share):
+    assert mean_rate_share(configuration, 10) == pytest.approx(share)
