@@ -6,7 +6,6 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def test_only_what_is_missing_is_done(tmp_path: Path, make_run: MakeRun):
     store = CurveStore(tmp_path)
     store.append([completed(run) for run in plan[:4]])
     news: list[Progress] = []
-    report = collect(plan, store, InProcessExecutor(), lambda: completed, batch=4, on_progress=news.append)
+    report = collect(plan, store, InProcessExecutor(), lambda: completed, on_progress=news.append)
     assert (report.done, report.skipped, report.outcomes) == (6, 4, {Outcome.COMPLETED: 6})
     assert [(item.done, item.total) for item in news] == [(done, 6) for done in range(1, 7)]
     assert store.run_ids() == {run.id for run in plan}
@@ -60,25 +59,22 @@ def test_an_interruption_loses_only_the_run_in_flight(tmp_path: Path, make_run: 
 
     store = CurveStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        collect(plan, store, InProcessExecutor(), lambda: interrupted, batch=100)
+        collect(plan, store, InProcessExecutor(), lambda: interrupted)
     assert store.run_ids() == {run.id for run in plan[:5]}
 
 
-def test_finished_runs_are_stored_after_a_while_even_without_a_full_batch(tmp_path: Path, make_run: MakeRun):
-    stored: list[int] = []
+def test_each_finished_run_is_stored_at_once_and_small_files_are_merged(tmp_path: Path, make_run: MakeRun):
+    stored: list[tuple[int, int]] = []
     store = CurveStore(tmp_path)
-    collect(
-        [make_run(x=x) for x in range(6)],
-        store,
-        InProcessExecutor(),
-        lambda: completed,
-        batch=100,
-        flush_seconds=2.5,
-        on_progress=lambda _: stored.append(len(store.run_ids())),
-        clock=count().__next__,
-    )
-    assert stored[0] == 0
-    assert any(0 < seen < 6 for seen in stored)
+
+    def look(news: Progress) -> None:
+        if news.done % 50 == 7:
+            stored.append((len(store.run_ids()) - news.done, len(list((tmp_path / "curves").iterdir()))))
+
+    collect([make_run(x=x) for x in range(220)], store, InProcessExecutor(), lambda: completed, on_progress=look)
+    assert [missing for missing, _ in stored] == [0] * 5
+    assert max(files for _, files in stored) < 110
+    assert len(list((tmp_path / "curves").iterdir())) == 1
 
 
 def test_status_tells_what_is_done_what_failed_and_how_long_it_will_take(tmp_path: Path, make_run: MakeRun):
@@ -135,7 +131,7 @@ COLLECTING = """
         time.sleep(float(sys.argv[2]))
         return LearningCurve(run=run, outcome=Outcome.COMPLETED)
 
-    collect(plan, CurveStore(sys.argv[1]), InProcessExecutor(), lambda: work, batch=3)
+    collect(plan, CurveStore(sys.argv[1]), InProcessExecutor(), lambda: work)
 """
 
 

@@ -1,4 +1,4 @@
-"""Collecting learning curves: only what is missing, in batches that a killed process cannot tear."""
+"""Collecting learning curves: only what is missing, each stored as it comes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from qttseg.metadata.store import CurveStore
 
 _MANIFEST = "plan.json"
+
+_COMPACT_EVERY = 100
+"""Runs, each stored as a file of its own, after which small files are merged."""
 
 _MAY_END_OTHERWISE = frozenset({Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT})
 """Outcomes that another attempt or another machine may change; a run that diverged would diverge again."""
@@ -86,25 +89,20 @@ def collect(
     executor: Executor,
     make_work: MakeWork,
     *,
-    batch: int = 16,
-    flush_seconds: float = 30.0,
     retry_failed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> CollectionReport:
     """Do the runs of `plan` that the store lacks.
 
-    Finished runs are stored as soon as there are `batch` of them or `flush_seconds` have passed, and whenever the
-    collection ends, be it by an error or Ctrl-C. Only a killed process loses those that wait for their batch, and the
-    next collection of the same plan does them again.
+    Each finished run is stored before anything else happens, so Ctrl-C or a killed process lose only the runs in
+    flight, and the next collection of the same plan does those again. Small files are merged now and then.
 
     Args:
         plan: What `plan_runs` returned.
         store: Where the curves go.
         executor: Where the runs are done.
         make_work: Makes a worker's work; picklable for executors that use other processes.
-        batch: Most finished runs that wait to be stored.
-        flush_seconds: Longest time in seconds between two stores while runs finish.
         retry_failed: Whether stored runs that failed, timed out or ran out of memory are done again.
         on_progress: Told of each finished run.
         clock: Seconds since 1970.
@@ -118,13 +116,13 @@ def collect(
     stored = store.run_ids(settled)
     todo = {run.id: run for run in plan if run.id not in stored}
     _write_manifest(store, plan, started=started)
-    buffer = _Buffer(store, batch=batch, seconds=flush_seconds, clock=clock)
     outcomes: Counter[Outcome] = Counter()
-    # The last batch is stored before the executor's workers are stopped: an impatient second Ctrl-C then loses nothing.
-    with closing(executor.run(make_work, list(todo.values()))) as curves, buffer:
+    with closing(executor.run(make_work, list(todo.values()))) as curves:
         for curve in curves:
-            buffer.add(curve)
+            store.append([curve])
             outcomes[curve.outcome] += 1
+            if outcomes.total() % _COMPACT_EVERY == 0:
+                store.compact()
             if on_progress is not None:
                 on_progress(Progress(curve=curve, done=outcomes.total(), total=len(todo)))
     store.compact()
@@ -157,35 +155,6 @@ def status(store: CurveStore) -> Status:
         runs_per_hour=rate * 3600 if rate else None,
         seconds_left=(len(planned) - len(rows)) / rate if rate else None,
     )
-
-
-class _Buffer:
-    """Finished curves that wait to be stored together."""
-
-    def __init__(self, store: CurveStore, *, batch: int, seconds: float, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._batch = batch
-        self._seconds = seconds
-        self._clock = clock
-        self._curves: list[LearningCurve] = []
-        self._flushed_at = clock()
-
-    def __enter__(self) -> _Buffer:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.flush()
-
-    def add(self, curve: LearningCurve) -> None:
-        self._curves.append(curve)
-        if len(self._curves) >= self._batch or self._clock() - self._flushed_at >= self._seconds:
-            self.flush()
-
-    def flush(self) -> None:
-        # Emptied only after storing: Ctrl-C in between stores a batch twice, which counts once.
-        self._store.append(self._curves)
-        self._curves.clear()
-        self._flushed_at = self._clock()
 
 
 def _write_manifest(store: CurveStore, plan: Sequence[Run], *, started: float) -> None:
