@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qttseg.benchmark.results import Result, Status
 from qttseg.errors import ConfigurationError, StoreError
 from qttseg.metadata.files import Folder
 from qttseg.metadata.protocol import Protocol
-from qttseg.metadata.schema import CURVES, check_schema
+from qttseg.metadata.schema import VERSIONED
+from qttseg.metadata.tables import part_name, read_table, write_table
 
 RESULTS = pa.schema(
     [
@@ -45,11 +44,14 @@ RESULTS = pa.schema(
         ("versions", pa.map_(pa.string(), pa.string())),
         ("finished_at", pa.float64()),
     ],
-    metadata=CURVES.metadata,  # one schema version for all Parquet files of qttseg
+    metadata=VERSIONED,
 )
 
 _DERIVED = ("result_id", "protocol_id", "overrun")
 """Columns for queries from outside, which a `Result` computes itself."""
+
+
+_MEND = "delete it and resume the benchmark, which redoes only its jobs"
 
 
 class ResultStore:
@@ -77,10 +79,8 @@ class ResultStore:
         Raises:
             StoreError: the disk is full or refuses.
         """
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist([_row(result)], schema=RESULTS), buffer, write_page_checksum=True)
-        name = f"results/part-{self._clock():020d}-{secrets.token_hex(4)}.parquet"
-        self._folder.write(name, buffer.getvalue())
+        table = pa.Table.from_pylist([_row(result)], schema=RESULTS)
+        write_table(self._folder, part_name("results", self._clock()), table)
 
     def results(self) -> tuple[Result, ...]:
         """Return every job's newest result, in the order in which the jobs were first done.
@@ -94,15 +94,11 @@ class ResultStore:
         return tuple(newest.values())
 
     def _read(self, name: str) -> list[Result]:
-        where = f"{name} below {self.uri}"
+        rows = read_table(self._folder, name, RESULTS, mend=_MEND).to_pylist(maps_as_pydicts="strict")
         try:
-            with self._folder.open(name) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                check_schema(parquet.schema_arrow, RESULTS, where=where)
-                return [_result(row) for row in parquet.read().to_pylist(maps_as_pydicts="strict")]
-        except (pa.ArrowException, OSError, ValueError, ConfigurationError) as error:
-            raise StoreError(
-                f"{where} cannot be read ({error}); delete it and resume the benchmark, which redoes only its job"
-            ) from error
+            return [_result(row) for row in rows]
+        except (ValueError, ConfigurationError) as error:
+            raise StoreError(f"{name} below {self.uri} holds no results ({error}); {_MEND}") from error
 
 
 def _row(result: Result) -> dict[str, object]:

@@ -18,7 +18,8 @@ VERSION = 1
 """Rises when the meaning or the type of a column changes."""
 
 _VERSION_KEY = b"qttseg.schema"
-_METADATA = {_VERSION_KEY: str(VERSION).encode()}
+VERSIONED = {_VERSION_KEY: str(VERSION).encode()}
+"""Metadata of every Parquet file of qttseg: one version for all schemas."""
 
 RECORD = pa.struct(
     [
@@ -53,7 +54,7 @@ CURVES = pa.schema(
         ("version", pa.string()),
         ("appended", pa.int64()),  # nanoseconds since 1970; among rows of one run the newest counts
     ],
-    metadata=_METADATA,
+    metadata=VERSIONED,
 )
 
 DATASETS = pa.schema(
@@ -62,7 +63,7 @@ DATASETS = pa.schema(
         ("fingerprint", pa.string()),
         ("meta_features", pa.map_(pa.string(), pa.float64())),
     ],
-    metadata=_METADATA,
+    metadata=VERSIONED,
 )
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qttseg.errors import StoreError
 from qttseg.metadata.files import Folder
 from qttseg.metadata.runs import LearningCurve, Outcome
-from qttseg.metadata.schema import CURVES, DATASETS, check_schema, curves_of_table, table_of_curves
+from qttseg.metadata.schema import CURVES, DATASETS, curves_of_table, table_of_curves
+from qttseg.metadata.tables import part_name, read_table, write_table
 
 _SMALL = 64 * 2**20
 """Bytes below which a part file is worth merging with others."""
 
 _READ_ATTEMPTS = 5
+
+_MEND = "delete it and collect again: only the runs it held are redone"
 
 
 class CurveStore:
@@ -70,7 +71,8 @@ class CurveStore:
         if not re.fullmatch(r"[\w-]+", fingerprint, re.ASCII):
             raise StoreError(f"dataset fingerprint {fingerprint!r} must consist of letters, digits, - and _")
         row = {"name": name, "fingerprint": fingerprint, "meta_features": dict(meta_features)}
-        self._write_table(f"datasets/{fingerprint}.parquet", pa.Table.from_pylist([row], schema=DATASETS))
+        table = pa.Table.from_pylist([row], schema=DATASETS)
+        write_table(self._folder, f"datasets/{fingerprint}.parquet", table)
 
     def curves(self) -> Iterator[LearningCurve]:
         """Yield every run's newest curve, in the order in which the runs were first appended.
@@ -150,12 +152,7 @@ class CurveStore:
         return [name for name, size in self._parts().items() if size < _SMALL]
 
     def _write_part(self, table: pa.Table) -> None:
-        self._write_table(f"curves/part-{self._clock():020d}-{secrets.token_hex(4)}.parquet", table)
-
-    def _write_table(self, name: str, table: pa.Table) -> None:
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-        self._folder.write(name, buffer.getvalue())
+        write_table(self._folder, part_name("curves", self._clock()), table)
 
     def _read_all(
         self, list_names: Callable[[], Collection[str]], schema: pa.Schema, columns: Sequence[str]
@@ -164,24 +161,11 @@ class CurveStore:
         for _ in range(_READ_ATTEMPTS):
             names = list(list_names())
             try:
-                tables = [self._read(name, schema, columns) for name in names]
+                tables = [read_table(self._folder, name, schema, columns, mend=_MEND) for name in names]
             except FileNotFoundError:
                 continue
             return names, pa.concat_tables([schema.empty_table().select(columns), *tables])
         raise StoreError(f"{self.uri} is being rewritten all the time; stop the other compactions and try again")
-
-    def _read(self, name: str, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
-        where = f"{name} below {self.uri}"
-        try:
-            with self._folder.open(name) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                check_schema(parquet.schema_arrow, schema, where=where)
-                return parquet.read(list(columns))
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(
-                f"{where} is damaged ({error}); delete it and collect again: only the runs it held are redone"
-            ) from error
 
 
 def _newest(table: pa.Table) -> pa.Table:
