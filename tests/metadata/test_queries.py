@@ -66,7 +66,7 @@ def store(tmp_path: Path) -> CurveStore:
 def test_the_training_set_has_every_run_with_its_meta_features(store: CurveStore):
     training = training_set(store)
     assert training.left_out == ()
-    assert training.datasets == ("/data/polyp-copy", "leaf", "polyp", "road")
+    assert training.datasets == ("leaf", "polyp", "road"), "a path goes by its dataset's name"
     assert training.fingerprints == {"f1", "f2", "f3", "f4"}
     row = next(row for row in training.table.to_pylist() if row["dataset"] == "leaf")
     assert row["scores"] == [0.5, 0.75]
@@ -82,7 +82,7 @@ def test_a_dataset_is_left_out_with_its_twins_and_namesakes(store: CurveStore, n
     training = training_set(store, leave_out=name)
     assert training.datasets == ("leaf", "road")
     assert training.fingerprints == {"f3", "f4"}
-    assert training.left_out == ("/data/polyp-copy", "polyp")
+    assert training.left_out == ("polyp",)
 
 
 def test_the_newest_row_of_a_run_is_in_the_training_set(store: CurveStore):
@@ -109,21 +109,21 @@ def test_nothing_left_and_nothing_measured_are_errors(tmp_path: Path):
 
 
 def test_the_summary_counts_scores_and_costs(store: CurveStore):
-    row = next(row for row in summary(store).to_pylist() if row["dataset_fingerprint"] == "f1" and row["runs"] == 3)
+    row = next(row for row in summary(store).to_pylist() if row["dataset_fingerprint"] == "f1")
     assert row == {
         "dataset": "polyp",
         "dataset_fingerprint": "f1",
-        "runs": 3,
-        "completed": 2,
+        "runs": 4,
+        "completed": 3,
         "diverged": 1,
         "out_of_memory": 0,
         "timed_out": 0,
         "failed": 0,
-        "score_mean": 0.5,
+        "score_mean": pytest.approx(1.75 / 3),
         "score_best": 0.75,
-        "score_spread": 0.25,
+        "score_spread": pytest.approx(0.2357, abs=1e-4),
         "seconds_per_epoch": 4.0,
-        "hours": pytest.approx((3 * 4 + 3 * 2) / 3600),
+        "hours": pytest.approx((5 * 4 + 4 * 2) / 3600),
     }
 
 
@@ -131,7 +131,7 @@ def test_users_ask_their_own_questions(store: CurveStore):
     best = query(
         store, "SELECT dataset, max(score) AS best FROM epochs WHERE epoch = 1 GROUP BY dataset ORDER BY dataset"
     )
-    assert best.to_pylist()[1] == {"dataset": "leaf", "best": 0.5}
+    assert best.to_pylist()[0] == {"dataset": "leaf", "best": 0.5}
     assert query(store, "SELECT count(*) AS n FROM runs WHERE configuration->>'lora' = '1'").to_pylist() == [{"n": 7}]
     assert query(store, "SELECT meta_features['area'] AS a FROM datasets LIMIT 1").to_pylist() == [{"a": 0.25}]
     assert query(store, "DESCRIBE epochs").column("column_name").to_pylist()[:4] == [

@@ -105,7 +105,7 @@ def _fitted(training: TrainingSet, seed: int) -> Trained:
 
 
 def _judged(trained: Trained, everything: TrainingSet) -> Report:
-    left_out = trained.lineage.left_out
+    names = [name for name in trained.lineage.left_out if name in everything.datasets]
     return Report(
-        folds=tuple(judge(trained.performance, trained.cost, separate(everything, name)[1]) for name in left_out)
+        folds=tuple(judge(trained.performance, trained.cost, separate(everything, name)[1]) for name in names)
     )

@@ -1,13 +1,18 @@
--- The dataset called $dataset (a name or a fingerprint) and, step by step, whatever shares a name or a fingerprint with it:
+-- The dataset called $dataset (a name, a fingerprint, or what its runs resolved it by) and, step by step, whatever shares a name or a fingerprint with it:
 -- the same images under another name, and other images under the same name.
 
 WITH RECURSIVE known AS (
-    SELECT dataset, dataset_fingerprint AS fingerprint FROM stored_curves
+    SELECT dataset, dataset_fingerprint AS fingerprint FROM named_curves
     UNION
     SELECT name, fingerprint FROM stored_datasets
 ),
 relatives AS (
-    SELECT dataset, fingerprint FROM known WHERE dataset = $dataset OR fingerprint = $dataset
+    SELECT dataset, fingerprint
+    FROM known
+    WHERE
+        dataset = $dataset
+        OR fingerprint = $dataset
+        OR fingerprint IN (SELECT dataset_fingerprint FROM stored_curves WHERE dataset = $dataset)
     UNION
     SELECT known.dataset, known.fingerprint
     FROM known JOIN relatives ON known.dataset = relatives.dataset OR known.fingerprint = relatives.fingerprint

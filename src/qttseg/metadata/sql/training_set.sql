@@ -15,7 +15,7 @@ SELECT
     seed,
     machine,
     meta_features
-FROM stored_curves
-LEFT JOIN stored_datasets ON stored_curves.dataset_fingerprint = stored_datasets.fingerprint
+FROM named_curves
+LEFT JOIN stored_datasets ON named_curves.dataset_fingerprint = stored_datasets.fingerprint
 WHERE NOT list_contains($left_out::VARCHAR[], dataset_fingerprint)
 ORDER BY dataset, dataset_fingerprint, run_id;
