@@ -35,8 +35,8 @@ def show(name: Annotated[str, typer.Argument(help="As in --backbone.")] = "sam-n
 @app.command(epilog="Example: qttseg backbone pretrain --out my-nano.safetensors --device cuda")
 def pretrain(
     out_file: Annotated[Path, typer.Option("--out", help="File of the weights.")] = Path("sam-nano.safetensors"),
-    steps: Annotated[int | None, typer.Option(help="Steps of the schedule.  [default: the recipe's]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images of a step.  [default: the recipe's]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the schedule; the recipe's by default.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images of a step; the recipe's by default.")] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     stop_after: Annotated[int | None, typer.Option(help="Stop after this many steps; call again to go on.")] = None,

@@ -20,10 +20,10 @@ Registry = Annotated[
 Backbone = Annotated[str, typer.Option(help="Backbone: sam-nano, or sam-vit-b:CHECKPOINT (also -l, -h).")]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
-Images = Annotated[int | None, typer.Option(help="Images drawn for training and validation.  [default: 100]")]
-TestImages = Annotated[int | None, typer.Option(help="Most test images.  [default: 100]")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs that a learning-rate schedule spans.  [default: 10]")]
-Prompt = Annotated[str | None, typer.Option(help="Prompt: box or whole-image.  [default: box]")]
+Images = Annotated[int | None, typer.Option(help="Images drawn for training and validation; 100 by default.")]
+TestImages = Annotated[int | None, typer.Option(help="Most test images; 100 by default.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs that a learning-rate schedule spans; 10 by default.")]
+Prompt = Annotated[str | None, typer.Option(help="Prompt: box or whole-image; box by default.")]
 Out = Annotated[Path, typer.Option(help="Folder to write to.")]
 
 STORE = "curves"

@@ -27,7 +27,7 @@ def tune(
     dataset: Annotated[str, typer.Argument(help="Folder with images/ and masks/, or a dataset's name.")],
     budget: Annotated[str, typer.Option(help="Time until the model lies on disk, as 60s or 3m.")] = "60s",
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the result.  [default: NAME-tuned]")
+        Path | None, typer.Option("--out", help="Folder of the result; NAME-tuned by default.")
     ] = None,
     registry: options.Registry = None,
     predictors: Annotated[str | None, typer.Option(help="Version or alias to use; `none` searches at random.")] = None,
