@@ -151,3 +151,9 @@ def test_frozen_trainings_go_on_as_if_never_frozen(dataset: Dataset, protocol: P
             expected = unbroken[index].train_epoch()
             assert (record.epoch, record.score) == (expected.epoch, expected.score)
             assert record.train_loss == pytest.approx(expected.train_loss)
+
+
+def test_time_spent_before_the_call_is_part_of_the_budget(tune_quickly: Tune):
+    result = tune_quickly(budget=200, spent=150)
+    assert 150 < result.seconds <= 200
+    assert all(at > 150 for at, _ in result.trajectory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,12 +50,16 @@ def tune(
 
     seconds = options.seconds_of(budget)
     protocol = options.protocol_of(images=images, epochs=epochs, prompt=prompt)
+    called = time.monotonic()
     _verified(dataset)
+    spent = time.monotonic() - called
     target = resolve_dataset(dataset)
     folder = out_folder or Path(f"{target.name}-tuned")
     check_target(folder)
     with err.status("starting") as status:
+        called = time.monotonic()
         found = load_predictors(target, registry=registry, name=predictors, allow_seen=allow_seen)
+        loading = time.monotonic() - called
         result = run_session(
             target,
             budget=seconds,
@@ -66,11 +71,13 @@ def tune(
             candidates=candidates,
             seed=seed,
             allow_seen=allow_seen,
+            spent=spent,
             on_event=lambda event: status.update(said(event)),
         )
         status.update("writing the result")
         write_result(folder, result, target)
     report(result, folder)
+    out.print(f"start-up (imports, backbone, predictors) took {result.warm_start_seconds + loading:.1f} s besides")
 
 
 def _verified(dataset: str) -> None:

@@ -98,6 +98,7 @@ def tune(
     seed: int = 0,
     allow_seen: bool = False,
     for_export: bool = True,
+    spent: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
     on_event: Callable[[Event], None] = _ignore,
 ) -> TuningResult:
@@ -119,6 +120,7 @@ def tune(
         seed: Draws the split, the candidates and the training.
         allow_seen: Use predictors that were trained on this dataset; they know its curves already.
         for_export: Keep time for writing the result.
+        spent: Seconds of the budget that are gone already, as for verifying the dataset.
         clock: Returns now in seconds.
         on_event: Called at each step.
 
@@ -132,7 +134,7 @@ def tune(
         raise BudgetError(f"a budget of {budget} seconds; give a positive number, as 60")
     called = clock()
     base, space = _warm_start(backbone, device, space)
-    started = clock()
+    started = clock() - spent
     from qttseg.pipelines.deadline import Deadline
     from qttseg.pipelines.workbench import Workbench
     from qttseg.tuning.live import LiveSearch
@@ -175,7 +177,7 @@ def tune(
         budget=budget,
         seconds=clock() - started,
         reserve=search.reserve,
-        warm_start_seconds=started - called,
+        warm_start_seconds=started + spent - called,
         ending=ending,
         notes=() if predictors is None else _notes(predictors, base, protocol),
     )
