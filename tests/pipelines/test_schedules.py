@@ -26,7 +26,7 @@ def rates(configuration, epochs, trained, scores=None):
     return seen
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 10_000), epochs=st.integers(2, 12), share=st.floats(0.1, 1))
 def test_a_shorter_training_is_the_beginning_of_a_longer_one(seed, epochs, share):
     (configuration,) = search_space("paper").sample(1, seed=seed)
@@ -56,6 +56,13 @@ def test_onecycle_peaks_at_the_learning_rate(decoder_only):
     assert seen[0] == pytest.approx(1e-4)
     assert max(seen) == pytest.approx(1e-3)
     assert seen[-1] == pytest.approx(1e-6)
+
+
+def test_a_warm_up_of_a_single_step_does_no_harm(decoder_only):
+    onecycle = {"onecycle_pct_start": 0.1, "onecycle_div_factor": 10, "onecycle_final_div_factor": 100}
+    seen = rates(Configuration({**decoder_only, "sched": "onecycle", **onecycle}), 2, 2)
+    assert all(0 < rate <= 1e-3 for rate in seen)
+    assert seen == sorted(seen, reverse=True)
 
 
 def test_an_unknown_schedule_is_named(decoder_only):

@@ -70,11 +70,14 @@ def build_schedule(
         period, factor = int(number("cosine_t0")), int(number("cosine_t_mult"))
         return Schedule(scheduler=CosineAnnealingWarmRestarts(optimizer, T_0=period, T_mult=factor), unit="epoch")
     if kind == "onecycle":
+        total_steps, warm_up = epochs * steps_per_epoch, number("onecycle_pct_start")
+        if warm_up * total_steps == 1:
+            warm_up = 0.0  # torch divides by the length of the warm-up less one step
         scheduler = OneCycleLR(
             optimizer,
             max_lr=number("lr"),
-            total_steps=epochs * steps_per_epoch,
-            pct_start=number("onecycle_pct_start"),
+            total_steps=total_steps,
+            pct_start=warm_up,
             div_factor=number("onecycle_div_factor"),
             final_div_factor=number("onecycle_final_div_factor"),
         )
