@@ -96,6 +96,8 @@ def test_help_and_import_load_nothing_heavy():
         (["bench", "--budgets", "0"], "'0' is not a duration"),
         (["tables"], "run qttseg bench first"),
         (["backbone", "show", "sam-vit-b"], "no SAM checkpoint"),
+        (["backbone", "pretrain", "--out", "/proc/none/w", "--stop-after", "1"], "/proc/none"),
+        (["predictors", "list", "--registry", "http://127.0.0.1:9"], "cannot be used"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

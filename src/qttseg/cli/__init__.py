@@ -30,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except QttSegError as error:
+    except (QttSegError, OSError) as error:  # the latter: a path or disk that refuses, which its text names
         complain(error)
         sys.exit(1)
 

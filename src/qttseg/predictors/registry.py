@@ -196,13 +196,20 @@ class Registry:
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own 7 keep a user waiting for minutes
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         for noisy in ("mlflow", "alembic"):  # after the import, which sets them up to chat about tables made
             logging.getLogger(noisy).setLevel(logging.WARNING)
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        try:
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise PredictorError(f"the registry at {self.uri} cannot be used: {error}") from error
+        return client
 
     @cached_property
     def _experiment(self) -> str:
