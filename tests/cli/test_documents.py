@@ -24,7 +24,9 @@ def test_every_command_in_the_documents_parses(line):
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     if words:
-        command.make_context("qttseg", words)
+        assert command.make_context("qttseg", words).command is command
+    else:
+        assert command.help, f"{line} is a whole command"
 
 
 def test_make_targets_in_the_readme_exist():

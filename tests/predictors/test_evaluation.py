@@ -6,8 +6,9 @@ from scipy.stats import norm
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import training_set
-from qttseg.predictors.evaluation import calibration_error, leave_one_dataset_out, rank_correlation, separate
-from qttseg.predictors.performance import Prediction
+from qttseg.predictors.cost import CostPredictor
+from qttseg.predictors.evaluation import calibration_error, judge, leave_one_dataset_out, rank_correlation, separate
+from qttseg.predictors.performance import PerformancePredictor, Prediction
 
 
 def test_separating_a_dataset_takes_its_twins_along(store):
@@ -51,3 +52,13 @@ def test_one_dataset_cannot_be_left_out_of_itself(store):
     own = separate(everything, "easy")[1]
     with pytest.raises(PredictorError, match="at least two"):
         leave_one_dataset_out(own)
+
+
+def test_a_dataset_of_a_few_runs_is_too_small_to_fit_to_but_not_to_judge_by(without_hard):
+    rest, own = separate(without_hard, "easy")
+    few = type(own)(table=own.table.slice(0, 3), left_out=())
+    with pytest.raises(PredictorError, match="at least 8"):
+        PerformancePredictor.fit(few)
+    fold = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), few)
+    assert (fold.dataset, fold.runs) == ("easy", 3)
+    assert all(np.isfinite(error) for error in fold.mae.values())

@@ -113,9 +113,9 @@ def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingS
     """Return what fitted predictors are worth on the runs of one dataset, which they have not seen.
 
     Raises:
-        PredictorError: there are too few usable runs.
+        PredictorError: there is no usable run.
     """
-    runs = TrainingRuns.with_scores(own)
+    runs = TrainingRuns.with_scores(own, fewest=1)
     meta_features = next(iter(runs.meta_features.values()))
     spearman, mae, calibration = {}, {}, {}
     for seen in EPOCHS_SEEN:
@@ -124,7 +124,7 @@ def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingS
             spearman[seen] = rank_correlation(prediction.mean, truth)
             mae[seen] = float(np.abs(prediction.mean - truth).mean())
             calibration[seen] = calibration_error(prediction, truth)
-    timed = TrainingRuns.with_seconds(own)
+    timed = TrainingRuns.with_seconds(own, fewest=1)
     seconds = np.array([values.mean() for values in timed.values])
     predicted = cost.predict(meta_features, timed.configurations)
     return Fold(

@@ -38,21 +38,21 @@ class TrainingRuns:
     meta_features: Mapping[str, Mapping[str, float]]
 
     @classmethod
-    def with_scores(cls, training: TrainingSet) -> Self:
+    def with_scores(cls, training: TrainingSet, *, fewest: int = MIN_RUNS) -> Self:
         """Return the runs that tell how good a configuration is: those that completed or diverged.
 
         A diverged run scores the worst score of its dataset from the epoch on in which it diverged, as does any score
         that is not a number.
 
         Raises:
-            PredictorError: fewer than 8 such runs, or none that completed on one of the datasets.
+            PredictorError: fewer than `fewest` such runs, or none that completed on one of the datasets.
         """
         rows = [
             row
             for row in training.table.to_pylist()
             if row["outcome"] == Outcome.DIVERGED or (row["outcome"] == Outcome.COMPLETED and row["scores"])
         ]
-        _require(len(rows), what="completed or diverged runs")
+        _require(len(rows), fewest, what="completed or diverged runs")
         epochs = max(len(row["scores"]) for row in rows)
         worst: dict[str, float] = {}
         for row in rows:
@@ -62,14 +62,14 @@ class TrainingRuns:
         return cls._of(rows, tuple(_filled(row, worst[row["dataset_fingerprint"]], epochs) for row in rows))
 
     @classmethod
-    def with_seconds(cls, training: TrainingSet) -> Self:
+    def with_seconds(cls, training: TrainingSet, *, fewest: int = MIN_RUNS) -> Self:
         """Return the runs that tell what an epoch costs: those of any outcome that finished one.
 
         Raises:
-            PredictorError: fewer than 8 such runs.
+            PredictorError: fewer than `fewest` such runs.
         """
         rows = [row for row in training.table.to_pylist() if sum(row["epoch_seconds"]) > 0]
-        _require(len(rows), what="runs with a finished epoch")
+        _require(len(rows), fewest, what="runs with a finished epoch")
         return cls._of(rows, tuple(np.array(row["epoch_seconds"], dtype=np.float64) for row in rows))
 
     @classmethod
@@ -94,8 +94,8 @@ def _filled(row: Mapping[str, Any], worst: float, epochs: int) -> Array:
     return np.where(np.isfinite(scores), scores, worst)
 
 
-def _require(count: int, *, what: str) -> None:
-    if count < MIN_RUNS:
+def _require(count: int, fewest: int, *, what: str) -> None:
+    if count < fewest:
         raise PredictorError(
-            f"the training set has {count} {what}; a predictor needs at least {MIN_RUNS}. Collect more with qttseg collect"
+            f"the training set has {count} {what}; a predictor needs at least {fewest}. Collect more with qttseg collect"
         )
