@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from qttseg.metadata.caching import cache_folder
 from qttseg.metadata.datasets import Sample, Source
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -42,7 +43,9 @@ def fingerprint(source: Source, count: int) -> str:
         DatasetError: an item cannot be read.
     """
     note = (
-        _cache_folder() / hashlib.sha256(source.stamp().encode()).hexdigest() if isinstance(source, Stamped) else None
+        cache_folder() / "fingerprints" / hashlib.sha256(source.stamp().encode()).hexdigest()
+        if isinstance(source, Stamped)
+        else None
     )
     remembered = _recall(note) if note else None
     if remembered:
@@ -53,11 +56,6 @@ def fingerprint(source: Source, count: int) -> str:
     if note:
         _remember(note, found)
     return found
-
-
-def _cache_folder() -> Path:
-    home = os.environ.get("QTTSEG_CACHE")
-    return (Path(home) if home else Path("~/.cache/qttseg").expanduser()) / "fingerprints"
 
 
 def _recall(note: Path) -> str | None:

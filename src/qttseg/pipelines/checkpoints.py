@@ -1,0 +1,125 @@
+"""Official SAM checkpoints: fetched once from their own address, checked, kept, and resumed when broken off."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from qttseg.errors import BackboneError
+
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A published weight file.
+
+    Attributes:
+        url: Its official address.
+        sha256: Of the whole file, hexadecimal.
+        size: Bytes.
+    """
+
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+_PLACE = "https://dl.fbaipublicfiles.com/segment_anything/"
+OFFICIAL = {
+    "vit_b": Checkpoint(
+        url=_PLACE + "sam_vit_b_01ec64.pth",
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        size=375_042_383,
+    ),
+    "vit_l": Checkpoint(
+        url=_PLACE + "sam_vit_l_0b3195.pth",
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        size=1_249_524_607,
+    ),
+    "vit_h": Checkpoint(
+        url=_PLACE + "sam_vit_h_4b8939.pth",
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        size=2_564_550_879,
+    ),
+}
+
+
+def fetch(
+    checkpoint: Checkpoint, folder: Path, *, on_progress: Callable[[int, int], None] = lambda _done, _size: None
+) -> Path:
+    """Return the checkpoint's file in `folder`, downloading what of it is not there yet.
+
+    A download that breaks off leaves a `.part` file from which the next call goes on; the file gets its name only when
+    its SHA-256 is right.
+
+    Args:
+        checkpoint: What to fetch.
+        folder: Where to keep it; made if need be.
+        on_progress: Called with the bytes on disk and the size of the whole.
+
+    Raises:
+        BackboneError: the address cannot be reached, the disk is full, or the file is not the published one.
+    """
+    file = folder / checkpoint.name
+    if file.is_file():
+        return file
+    part = file.with_name(file.name + ".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(checkpoint, part, on_progress)
+    except (URLError, TimeoutError, ConnectionError) as error:
+        raise BackboneError(
+            f"{checkpoint.name} could not be downloaded from {checkpoint.url} ({getattr(error, 'reason', error)}); get it "
+            f"by hand and put it at {file}, or name it as BACKBONE:PATH"
+        ) from error
+    except OSError as error:
+        raise BackboneError(
+            f"{part} cannot be written ({error}); {checkpoint.size / 1e9:.1f} GB are needed there, or set QTTSEG_CACHE"
+        ) from error
+    found = _sha256(part)
+    if found != checkpoint.sha256:
+        part.unlink()
+        raise BackboneError(
+            f"what {checkpoint.url} sent has SHA-256 {found} instead of {checkpoint.sha256}; it was deleted: try again, or "
+            f"put the right file at {file}"
+        )
+    part.replace(file)
+    return file
+
+
+def _download(checkpoint: Checkpoint, part: Path, on_progress: Callable[[int, int], None]) -> None:
+    """Append to `part` what is missing; a server that does not know ranges sends all of it again."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = Request(checkpoint.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (a fixed address)
+    try:
+        with urlopen(request, timeout=30) as answer:  # noqa: S310
+            resumes = answer.status == HTTPStatus.PARTIAL_CONTENT
+            size = int(answer.headers.get("Content-Length", 0)) + (have if resumes else 0)
+            with part.open("ab" if resumes else "wb") as out:
+                while block := answer.read(_BLOCK):
+                    out.write(block)
+                    on_progress(out.tell(), size)
+                if out.tell() < size:
+                    raise ConnectionError(
+                        f"broke off after {out.tell()} of {size} bytes; call again to go on from there"
+                    )
+    except HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        # nothing is missing
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
