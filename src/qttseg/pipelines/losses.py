@@ -28,3 +28,18 @@ def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return the binary cross-entropy averaged over valid pixels, for each leading index; shapes as `dice_loss`."""
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * valid
     return loss.sum(dim=(-2, -1)) / valid.sum(dim=(-2, -1)).clamp_min(1)
+
+
+def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, focus: float = 2.0) -> Tensor:
+    """Return the focal loss (Lin et al. 2017, without class weights) averaged over valid pixels; shapes as `dice_loss`.
+
+    Args:
+        logits: … × h × w.
+        target: The same shape, 1 inside and 0 outside.
+        valid: The same shape, 0 where a pixel does not count.
+        focus: Power by which pixels that are already right count less.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    miss = (torch.sigmoid(logits) - target).abs()
+    loss = miss**focus * entropy * valid
+    return loss.sum(dim=(-2, -1)) / valid.sum(dim=(-2, -1)).clamp_min(1)

@@ -11,57 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from qttseg.errors import BackboneError
 from qttseg.pipelines.attention import use_fused_attention
-from qttseg.pipelines.backbones import PIXEL_MEAN, PIXEL_STD, decode_prompts
-from qttseg.pipelines.losses import bce_loss, dice_loss
+from qttseg.pipelines.backbones import decode_prompts
 from qttseg.pipelines.nano import NANO, NanoArchitecture, nano_sam
+from qttseg.pipelines.pixels import normalise
 from qttseg.pipelines.pretraining.drawing import draw
-from qttseg.pipelines.prompts import mask_boxes
+from qttseg.pipelines.pretraining.grouping import GroupingHead
+from qttseg.pipelines.pretraining.objective import choose_objects, noisy_boxes, objective, points_in
+from qttseg.pipelines.pretraining.recipe import PretrainingRecipe
 
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainingRecipe:
-    """Everything that decides the weights, so that anyone can make them again.
-
-    Attributes:
-        steps: Optimisation steps that the cosine schedule spans.
-        batch: Images of a step.
-        objects: Objects drawn in an image.
-        prompts: Objects of an image that are prompted for.
-        learning_rate: Peak learning rate of AdamW.
-        warm_up: Steps of linear warm-up.
-        encoder_rate: Share of the learning rate that the image encoder gets; at the full rate its embeddings collapse
-            to a constant in the first steps, and the model fills boxes without looking at the image.
-        encoder_warm_up: Steps of linear warm-up of the image encoder after the rehearsal.
-        rehearsal: First steps, in which the decoder learns on noise alone to fill the box it is given. Without them
-            the whole model predicts nothing for thousands of steps before it finds out what a prompt is.
-        weight_decay: Weight decay of AdamW.
-        average: Decay of the exponential moving average that is shipped.
-        point_share: Share of steps prompted by a point inside the object, trained on three masks; the rest by boxes.
-        nearby: Cross-entropy counts within the object's box grown by this share of its size, Dice everywhere.
-        box_noise: Most share of its size by which each side of a box moves.
-        seed: Seed of weights and images.
-    """
-
-    steps: int = 2000
-    batch: int = 12
-    objects: int = 3
-    prompts: int = 3
-    learning_rate: float = 8e-4
-    warm_up: int = 50
-    encoder_rate: float = 0.2
-    encoder_warm_up: int = 300
-    rehearsal: int = 200
-    weight_decay: float = 0.05
-    average: float = 0.998
-    point_share: float = 0.2
-    nearby: float = 0.5
-    box_noise: float = 0.1
-    seed: int = 0
+_REHEARSAL_SIDE = 64
+"""Pixels; what a box is can be learnt on a small image, at a fraction of the cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +81,7 @@ def pretrain(
 
 
 class _Trainer:
-    """Model, optimiser and moving average of one pre-training."""
+    """Model, optimisers and moving average of one pre-training."""
 
     def __init__(self, recipe: PretrainingRecipe, architecture: NanoArchitecture, device: str) -> None:
         self._recipe = recipe
@@ -127,17 +90,12 @@ class _Trainer:
         sam: Any = nano_sam(architecture, seed=recipe.seed).to(self._device)
         self._sam = sam
         use_fused_attention(self._sam.image_encoder)
-        parameters = dict(self._sam.named_parameters())
-        parts = [
-            [name for name in parameters if name.startswith("image_encoder") == is_encoder]
-            for is_encoder in (False, True)
-        ]
-        self._names = parts[0] + parts[1]
-        self._optimizer = torch.optim.AdamW(
-            [{"params": [parameters[name] for name in names]} for names in parts],
-            weight_decay=recipe.weight_decay,
-            betas=(0.9, 0.98),
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self._grouping = GroupingHead(architecture.prompt_width).to(self._device)
+        self._model = nn.ModuleDict({"sam": self._sam, "grouping": self._grouping})
+        self._groups = _parameter_groups(self._model)
+        self._optimizers = _optimizers(self._model, self._groups, recipe)
         self._average = {name: tensor.detach().clone() for name, tensor in self._sam.state_dict().items()}
         self._loss, self._iou = math.nan, math.nan
         self.step = 0
@@ -146,20 +104,15 @@ class _Trainer:
         """Take one optimisation step on images drawn from (seed, step)."""
         recipe = self._recipe
         generator = Generator(self._device).manual_seed(recipe.seed * 1_000_003 + self.step)
-        by_point = False
+        by_point, grouping = False, torch.zeros((), device=self._device)
         if self.step < recipe.rehearsal:
             embeddings, target = self._rehearsed(generator)
         else:
             by_point = torch.rand(1, generator=generator, device=self._device).item() < recipe.point_share
-            embeddings, target = self._drawn(generator)
+            embeddings, target, grouping = self._drawn(generator)
         logits, guess = self._decode(embeddings, target, generator, by_point=by_point)
-        loss, iou = _loss(logits, guess, target, nearby=recipe.nearby)
-        for group, rate in zip(self._optimizer.param_groups, self._learning_rates(), strict=True):
-            group["lr"] = rate
-        self._optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._sam.parameters(), 1.0)
-        self._optimizer.step()
+        loss, iou = objective(logits, guess, target, nearby=recipe.nearby, focal=recipe.focal)
+        self._move(loss + recipe.grouping * grouping)
         self.step += 1
         self._update_average()
         self._loss = _running(self._loss, loss.item())
@@ -167,50 +120,69 @@ class _Trainer:
         return PretrainingProgress(step=self.step, steps=recipe.steps, loss=self._loss, iou=self._iou)
 
     def _rehearsed(self, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return noise in place of embeddings (p × c × g × g) and filled boxes as masks (p × r × r)."""
-        architecture, prompts = self._architecture, self._recipe.batch * self._recipe.prompts
-        side, grid = architecture.resolution, architecture.resolution // architecture.patch
-        shape = (prompts, architecture.prompt_width, grid, grid)
+        """Return noise in place of embeddings (p × c × g × g) and filled boxes as masks (p × 4g × 4g)."""
+        side, prompts = _REHEARSAL_SIDE, self._recipe.batch * self._recipe.prompts
+        grid = side // self._architecture.patch
+        shape = (prompts, self._architecture.prompt_width, grid, grid)
         embeddings = torch.randn(shape, generator=generator, device=self._device)
         corners = torch.rand((prompts, 2, 2), generator=generator, device=self._device).sort(dim=1).values * side
         line = torch.arange(side, device=self._device)
-        inside = (line >= corners[:, 0, :, None]) & (line <= corners[:, 1, :, None] + 2)
+        inside = (line >= corners[:, 0, :, None]) & (line <= corners[:, 1, :, None] + 1)
         return embeddings, (inside[:, 1, :, None] & inside[:, 0, None, :]).float()
 
-    def _drawn(self, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return the embeddings (p × c × g × g) and masks (p × r × r) of prompted objects in drawn images."""
+    def _drawn(self, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return embeddings (p × c × g × g) and masks (p × r × r) of prompted objects, and the grouping loss."""
         recipe = self._recipe
-        drawing = draw(recipe.batch, self._architecture.resolution, recipe.objects, generator)
-        owner, target = _targets(drawing.masks, recipe.prompts, generator)
-        mean = torch.tensor(PIXEL_MEAN, device=self._device).view(3, 1, 1)
-        std = torch.tensor(PIXEL_STD, device=self._device).view(3, 1, 1)
-        return self._sam.image_encoder((drawing.images - mean) / std)[owner], target
+        side = self._architecture.resolution
+        if self.step < recipe.rehearsal + recipe.coarse:
+            side //= 2
+        drawing = draw(recipe.batch, side, recipe.objects, generator)
+        owner, target = choose_objects(drawing.masks, recipe.prompts, generator)
+        embeddings = self._encode(drawing.images, generator)
+        return embeddings[owner], target, self._grouping(embeddings, drawing.masks, generator)
+
+    def _encode(self, images: Tensor, generator: Generator) -> Tensor:
+        """Return the embeddings of images (b × 3 × s × s) up to the encoder's own size; a smaller one lies anywhere."""
+        encoder = self._sam.image_encoder
+        tokens = encoder.patch_embed(normalise(images, self._device))
+        rows, columns = tokens.shape[1:3]
+        free = self._architecture.grid - rows + 1
+        top, left = torch.randint(free, (2,), generator=generator, device=self._device).tolist()
+        tokens = tokens + encoder.pos_embed[:, top : top + rows, left : left + columns]
+        for block in encoder.blocks:
+            tokens = block(tokens)
+        embeddings: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
+        return embeddings
 
     def _decode(
         self, embeddings: Tensor, target: Tensor, generator: Generator, *, by_point: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return logits and IoU guesses: three masks for a point, the single one for a box."""
-        prompt = self._sam.prompt_encoder
+        """Return logits and IoU guesses: three masks for points, the single one for a box."""
+        prompt, side = self._sam.prompt_encoder, target.shape[-1]
+        prompt.image_embedding_size, prompt.input_image_size = tuple(embeddings.shape[-2:]), (side, side)
         if by_point:
-            points = _points_in(target, generator)[:, None]
+            count = int(torch.randint(1, 4, (1,), generator=generator, device=self._device).item())
+            points = points_in(target, count, generator)
             labels = torch.ones(points.shape[:2], device=self._device)
             sparse, dense = prompt(points=(points, labels), boxes=None, masks=None)
         else:
-            boxes = _noisy_boxes(target, self._recipe.box_noise, generator)
-            sparse, dense = prompt(points=None, boxes=boxes, masks=None)
+            noise = self._recipe.box_noise * side / self._architecture.resolution
+            sparse, dense = prompt(points=None, boxes=noisy_boxes(target, noise, generator), masks=None)
         masks = slice(1, None) if by_point else slice(0, 1)
         decoder = self._sam.mask_decoder
         return decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
 
-    def _learning_rates(self) -> tuple[float, float]:
-        """Return the learning rates of decoder and prompt encoder, and of the image encoder, which warms up later."""
-        recipe = self._recipe
-        peak = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
-        warm, encoder_warm = (
-            min(1.0, max(0, self.step + 1 - start) / steps)
-            for start, steps in ((0, recipe.warm_up), (recipe.rehearsal, recipe.encoder_warm_up))
-        )
-        return peak * warm, peak * encoder_warm * recipe.encoder_rate
+    def _move(self, loss: Tensor) -> None:
+        """Take one step of every optimiser along the gradient of `loss`."""
+        rates = _learning_rates(self._recipe, self.step)
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rates[group["part"]]
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        for optimizer in self._optimizers.values():
+            optimizer.step()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -220,13 +192,16 @@ class _Trainer:
 
     def save(self, checkpoint: Path) -> None:
         """Write the whole state aside and put it in place at once."""
-        tensors = {f"model.{name}": tensor for name, tensor in self._sam.state_dict().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
-        for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{self._names[index]}.{key}": value for key, value in state.items()}
+        for kind, optimizer in self._optimizers.items():
+            names = self._names(kind)
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{kind}.{names[index]}.{key}": value for key, value in state.items()}
         _write(checkpoint, tensors, self._provenance() | {"step": str(self.step)})
 
     def restore(self, checkpoint: Path) -> None:
+        """Go on from what `save` wrote."""
         from safetensors import safe_open
 
         with safe_open(checkpoint, framework="pt", device=str(self._device)) as file:
@@ -235,12 +210,17 @@ class _Trainer:
         self.step = int(provenance.pop("step"))
         if provenance != self._provenance():
             raise BackboneError(f"{checkpoint} was made by another recipe; delete it, or choose another --out")
-        self._sam.load_state_dict(_below(tensors, "model."))
+        self._model.load_state_dict(_below(tensors, "model."))
         self._average = _below(tensors, "average.")
-        layout = self._optimizer.state_dict()
-        layout["state"] = {i: _below(tensors, f"optimizer.{name}.") for i, name in enumerate(self._names)}
-        layout["state"] = {i: state for i, state in layout["state"].items() if state}
-        self._optimizer.load_state_dict(layout)
+        for kind, optimizer in self._optimizers.items():
+            layout = optimizer.state_dict()
+            states = {i: _below(tensors, f"{kind}.{name}.") for i, name in enumerate(self._names(kind))}
+            layout["state"] = {i: state for i, state in states.items() if state}
+            optimizer.load_state_dict(layout)
+
+    def _names(self, kind: str) -> list[str]:
+        """Return the names of an optimiser's parameters in its own order."""
+        return [name for (owner, _), names in self._groups.items() if owner == kind for name in names]
 
     def export(self, out: Path) -> None:
         """Write the averaged weights in half precision."""
@@ -249,6 +229,46 @@ class _Trainer:
 
     def _provenance(self) -> dict[str, str]:
         return {"recipe": json.dumps(asdict(self._recipe)), "architecture": json.dumps(asdict(self._architecture))}
+
+
+def _parameter_groups(sam: nn.Module) -> dict[tuple[str, str], list[str]]:
+    """Return the names of the parameters by (optimiser, part): matrices of the transformers go to Muon."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, parameter in sam.named_parameters():
+        matrix = parameter.dim() == 2 and (".blocks." in name or ".transformer." in name)
+        part = "encoder" if name.startswith(("sam.image_encoder", "grouping")) else "decoder"
+        groups.setdefault(("muon" if matrix else "adamw", part), []).append(name)
+    return groups
+
+
+def _optimizers(
+    sam: nn.Module, groups: Mapping[tuple[str, str], list[str]], recipe: PretrainingRecipe
+) -> dict[str, torch.optim.Optimizer]:
+    """Return Muon (Jordan et al. 2024) and AdamW, each over its groups; one learning rate serves both."""
+    parameters = dict(sam.named_parameters())
+
+    def of(kind: str) -> list[dict[str, Any]]:
+        return [
+            {"params": [parameters[name] for name in names], "part": part}
+            for (owner, part), names in groups.items()
+            if owner == kind
+        ]
+
+    return {
+        "muon": torch.optim.Muon(of("muon"), weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        "adamw": torch.optim.AdamW(of("adamw"), weight_decay=recipe.weight_decay, betas=(0.9, 0.98)),
+    }
+
+
+def _learning_rates(recipe: PretrainingRecipe, step: int) -> dict[str, float]:
+    """Return the learning rate of each part: the encoder warms up after the rehearsal, both fall to zero in the end."""
+    decay = min(1.0, (recipe.steps - step) / (recipe.steps * (1 - recipe.decay_from)))
+    warm, encoder_warm = (
+        min(1.0, max(0, step + 1 - start) / steps)
+        for start, steps in ((0, recipe.warm_up), (recipe.rehearsal, recipe.encoder_warm_up))
+    )
+    peak = recipe.learning_rate * decay
+    return {"decoder": peak * warm, "encoder": peak * encoder_warm * recipe.encoder_rate}
 
 
 def _running(old: float, new: float) -> float:
@@ -265,63 +285,3 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata=dict(metadata))
     aside.replace(path)
-
-
-def _targets(masks: Tensor, prompts: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Choose the objects to prompt for: at most `prompts` an image, each with at least 20 visible pixels.
-
-    Returns:
-        For each of p prompts the index of its image, and its mask (p × r × r).
-    """
-    big_enough = masks.sum(dim=(2, 3)) >= 20
-    order = torch.rand(big_enough.shape, generator=generator, device=masks.device) + big_enough
-    chosen = order.topk(prompts, dim=1).indices
-    keep = big_enough.gather(1, chosen)
-    owner = torch.arange(len(masks), device=masks.device)[:, None].expand_as(chosen)
-    return owner[keep], masks[owner[keep], chosen[keep]].float()
-
-
-def _noisy_boxes(target: Tensor, noise: float, generator: Generator) -> Tensor:
-    """Return boxes (p × 4) about each mask with each side moved by up to `noise` of the box's size, mostly outward."""
-    box = mask_boxes(target > 0)
-    size = (box[:, 2:] - box[:, :2]).repeat(1, 2)
-    outward = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=target.device)
-    moves = torch.rand(box.shape, generator=generator, device=target.device) * 1.3 - 0.3
-    return (box + outward * moves * noise * size).clamp(0, target.shape[-1])
-
-
-def _points_in(target: Tensor, generator: Generator) -> Tensor:
-    """Return one uniformly drawn pixel (p × 2, as x, y) inside each mask."""
-    drawn = torch.rand(target.shape, generator=generator, device=target.device) * target
-    index = drawn.flatten(1).argmax(dim=1)
-    width = target.shape[-1]
-    return torch.stack([index % width, index // width], dim=1).float()
-
-
-def _loss(logits: Tensor, guess: Tensor, target: Tensor, *, nearby: float) -> tuple[Tensor, float]:
-    """Return BCE + Dice of the best of the masks plus the IoU head's error, and the mean IoU of that mask.
-
-    Most of an image is far from a prompted object; counted in full it teaches only to predict nothing.
-    """
-    resized = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
-    wanted = target[:, None].expand_as(resized)
-    near = _grown_boxes(target, nearby)[:, None].expand_as(resized)
-    loss = bce_loss(resized, wanted, near) + dice_loss(resized, wanted, torch.ones_like(wanted))
-    best = loss.argmin(dim=1, keepdim=True)
-    with torch.no_grad():
-        inside = (resized > 0).float()
-        overlap = (inside * wanted).sum(dim=(2, 3))
-        iou = overlap / (inside.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3)) - overlap).clamp_min(1)
-    total = loss.gather(1, best).mean() + F.mse_loss(guess, iou)
-    return total, iou.gather(1, best).mean().item()
-
-
-def _grown_boxes(target: Tensor, share: float) -> Tensor:
-    """Return 1 within each mask's box grown by `share` of its size to every side, 0 elsewhere; p × r × r."""
-    boxes = mask_boxes(target > 0)
-    margin = share * (boxes[:, 2:] - boxes[:, :2])
-    low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
-    line = torch.arange(target.shape[-1], device=target.device)
-    across = (line >= low[:, :1]) & (line < high[:, :1])
-    down = (line >= low[:, 1:]) & (line < high[:, 1:])
-    return (down[:, :, None] & across[:, None, :]).float()

@@ -1,0 +1,54 @@
+"""What is decided before a pre-training starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecipe:
+    """Everything that decides the weights, so that anyone can make them again.
+
+    Attributes:
+        steps: Optimisation steps of all.
+        batch: Images of a step.
+        objects: Objects drawn in an image.
+        prompts: Objects of an image that are prompted for.
+        learning_rate: Peak learning rate; Muon moves the matrices of the transformers, AdamW all else.
+        warm_up: Steps of linear warm-up.
+        rehearsal: First steps, in which the decoder learns on noise alone to fill the box it is given. Without them
+            the whole model predicts nothing for thousands of steps before it finds out what a prompt is.
+        coarse: Steps after that on images of half the side, which cost a quarter.
+        encoder_rate: Share of the learning rate that the image encoder gets.
+        encoder_warm_up: Steps of linear warm-up of the image encoder after the rehearsal.
+        decay_from: Share of the steps after which the learning rate falls linearly to zero.
+        weight_decay: Weight decay.
+        average: Decay of the exponential moving average that is shipped.
+        grouping: Weight of the encoder's auxiliary loss, which asks which pixels belong together.
+        point_share: Share of steps prompted by one to three points in the object, trained on three masks; the rest by
+            boxes.
+        nearby: Focal loss counts within the object's box grown by this share of its size, Dice everywhere.
+        focal: Weight of the focal loss beside Dice.
+        box_noise: Most pixels of the square by which each side of a box moves outward; the protocol's.
+        seed: Seed of weights and images.
+    """
+
+    steps: int = 4500
+    batch: int = 16
+    objects: int = 3
+    prompts: int = 2
+    learning_rate: float = 2e-3
+    warm_up: int = 50
+    rehearsal: int = 100
+    coarse: int = 2700
+    encoder_rate: float = 0.5
+    encoder_warm_up: int = 300
+    decay_from: float = 0.6
+    weight_decay: float = 0.01
+    average: float = 0.998
+    grouping: float = 0.5
+    point_share: float = 0.15
+    nearby: float = 0.2
+    focal: float = 5.0
+    box_noise: float = 5.0
+    seed: int = 0
