@@ -1,4 +1,4 @@
-"""The one door to `segment_anything`, which imports torchvision, which wants its compiled operators.
+"""The one door to `segment_anything` and `transformers`, which import torchvision, which wants its compiled operators.
 
 Beside a CPU build of torch, the registry's torchvision cannot load its compiled library and then fails to import with
 `operator torchvision::nms does not exist`. SAM uses none of those operators, so declaring the two that torchvision's
@@ -45,6 +45,15 @@ def _declare_missing_operators() -> torch.library.Library | None:
     for schema in _SCHEMAS:
         library.define(schema)
     return library
+
+
+@cache
+def transformers() -> ModuleType:
+    """Return `transformers`, its SAM classes importable beside a CPU-only torch too."""
+    _declare_missing_operators()
+    import transformers
+
+    return transformers
 
 
 def sam_registry() -> dict[str, Callable[..., torch.nn.Module]]:

@@ -1,0 +1,94 @@
+"""SAM 2 and 2.1 on single images, through transformers' classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qttseg.errors import BackboneError
+from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.sam_modules import transformers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sam2Backbone(Backbone):
+    """A `transformers.Sam2Model`, its three levels of features carried in one embedding.
+
+    The decoder adds two finer levels of features while it upscales. They travel as further channels of the coarse grid
+    (each 2 × 2 or 4 × 4 cells of them as channels of one), so that an embedding is one tensor for every backbone.
+
+    Images are padded to a square as for every backbone here; SAM 2's own processor stretches them instead.
+    """
+
+    lora_targets: tuple[str, ...] = ("qkv", "attn.proj", "proj_in", "proj_out")
+
+    @property
+    def resolution(self) -> int:
+        """Side in pixels of the square that images are resized and padded to."""
+        return int(self.sam.prompt_encoder.input_image_size)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The image encoder: Hiera and its feature pyramid."""
+        return self.sam.vision_encoder  # type: ignore[no-any-return]
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Hiera's blocks, in order."""
+        return self.encoder.backbone.blocks  # type: ignore[union-attr, return-value]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the embeddings (b × (c + c + 2c) × g × g) of normalised images (b × 3 × r × r)."""
+        with self.precision():
+            maps = self.sam.get_image_features(images, return_dict=True).fpn_hidden_states
+        fine, middle, coarse = (
+            level.permute(1, 2, 0).unflatten(2, tuple(size)).float()
+            for level, size in zip(maps, self.sam.backbone_feature_sizes, strict=True)
+        )
+        coarse = coarse + self.sam.no_memory_embedding.view(1, -1, 1, 1)
+        return torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], dim=1)
+
+    def decode(self, embeddings: Tensor, boxes: Tensor, *, masks: slice = slice(0, 1)) -> tuple[Tensor, Tensor]:
+        """Return mask logits (p × m × 4g × 4g) and guesses of their IoU (p × m) for one box on each embedding.
+
+        For the single mask the model in evaluation takes the best of the three where its first one is unstable, as
+        SAM 2 does.
+        """
+        channels = self.sam.mask_decoder.hidden_size
+        coarse, middle, fine = embeddings.split([channels, channels, 2 * channels], dim=1)
+        positions = self.sam.get_image_wide_positional_embeddings().expand(len(boxes), -1, -1, -1)
+        with self.precision():
+            sparse, dense = self.sam.prompt_encoder(
+                input_points=None, input_labels=None, input_boxes=boxes[:, None], input_masks=None
+            )
+            logits, guess, *_ = self.sam.mask_decoder(
+                image_embeddings=coarse,
+                image_positional_embeddings=positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=masks != slice(0, 1),
+                high_resolution_features=[F.pixel_shuffle(fine, 4), F.pixel_shuffle(middle, 2)],
+            )
+        return logits[:, 0].float(), guess[:, 0].float()
+
+
+def load_sam2(folder: Path) -> nn.Module:
+    """Return the model in `folder` (config.json and model.safetensors, as `save_pretrained` writes them).
+
+    Raises:
+        BackboneError: the folder holds no SAM 2 model.
+    """
+    if not (folder / "config.json").is_file():
+        raise BackboneError(
+            f"no SAM 2 model in {folder} (no config.json); download one, as with `hf download facebook/sam2.1-hiera-tiny "
+            f"--local-dir FOLDER`, and name it as sam2:FOLDER"
+        )
+    try:
+        model: nn.Module = transformers().Sam2Model.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BackboneError(f"the SAM 2 model in {folder} cannot be loaded: {error}") from error
+    return model
