@@ -12,7 +12,7 @@ from qttseg.metadata.meta_features import measure
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.metadata.store import CurveStore
-from qttseg.pipelines.backbones import load_backbone
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.spaces import search_space
 from qttseg.predictors.registry import Registry
 from qttseg.predictors.training import train

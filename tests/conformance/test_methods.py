@@ -18,7 +18,8 @@ from qttseg.benchmark.store import ResultStore
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
-from qttseg.pipelines.backbones import fingerprint_of, load_backbone
+from qttseg.pipelines.backbones import fingerprint_of
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.prompts import true_boxes
 from qttseg.predictors.registry import Registry
 

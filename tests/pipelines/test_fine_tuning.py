@@ -5,9 +5,10 @@ import torch
 
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import Outcome, Run
-from qttseg.pipelines.backbones import fingerprint_of, load_backbone
+from qttseg.pipelines.backbones import fingerprint_of
 from qttseg.pipelines.deadline import Deadline, DeadlineReached
 from qttseg.pipelines.fine_tuning import Diverged, FineTuning, FineTuningState
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.models import load_model, save_model
 from qttseg.pipelines.running import fine_tune
 from qttseg.pipelines.spaces import search_space
@@ -65,7 +66,7 @@ def test_lora_learns_and_changes_the_output(bench, with_lora):
     after = training.state().tensors
     moved = [name for name in before if "lora_" in name and not torch.equal(before[name], after[name])]
     assert len(moved) == sum("lora_" in name for name in before) > 0
-    assert {name.split(".")[-4] for name in moved} == {"qkv", "lin1", "lin2"}
+    assert {name.split(".")[-4] for name in moved} == {"qkv", "proj", "lin1", "lin2"}
     with torch.no_grad():
         assert not torch.allclose(adapted.encode(images), bench.backbone.encode(images), atol=1e-5)
 

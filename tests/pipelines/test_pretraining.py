@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from qttseg.errors import BackboneError
-from qttseg.pipelines.backbones import fingerprint_of, load_backbone
+from qttseg.pipelines.backbones import fingerprint_of
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.nano import NanoArchitecture
 from qttseg.pipelines.pretraining.drawing import draw
 from qttseg.pipelines.pretraining.training import PretrainingRecipe, pretrain

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qttseg.errors import DatasetError
-from qttseg.pipelines.backbones import load_backbone
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.scoring import evaluate, image_score
 from qttseg.pipelines.segmenter import zero_shot_segmenter
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.prompts import class_prompts, mask_boxes, prompt_boxes, true_boxes
-from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn
+from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn_images, turn_labels
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -103,7 +103,7 @@ def test_a_turned_object_keeps_its_mask():
     labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
     labels[0, 20:30, 15:50] = 1
     image = (labels[:, None] * 2.0).expand(1, 3, 64, 64)
-    turned, kept = turn(image, labels, torch.tensor([0.5]))
+    turned, kept = turn_images(image, torch.tensor([0.5])), turn_labels(labels, torch.tensor([0.5]))
     overlap = ((turned[0, 0] > 1) == (kept[0] == 1)).float().mean()
     assert overlap > 0.98
     assert (kept == 255).any()

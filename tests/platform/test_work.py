@@ -11,7 +11,7 @@ from PIL import Image
 from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
-from qttseg.pipelines.backbones import load_backbone
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.spaces import search_space
 from qttseg.platform.executors import InProcessExecutor
 from qttseg.platform.planning import plan_runs

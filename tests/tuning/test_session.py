@@ -9,8 +9,8 @@ from qttseg.metadata.configurations import SearchSpace
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import Outcome
-from qttseg.pipelines.backbones import load_backbone
 from qttseg.pipelines.fine_tuning import FineTuning
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.scoring import evaluate
 from qttseg.pipelines.workbench import Workbench
 from qttseg.tuning.events import Event, Failed, Finished, NewIncumbent, Scored, Started, Trying

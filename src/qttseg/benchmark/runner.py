@@ -114,7 +114,7 @@ def run_benchmark(
     methods = {name: method(name) for name in benchmark.methods}
     datasets = [resolve_dataset(name) for name in benchmark.datasets]
     started = clock()
-    from qttseg.pipelines.backbones import load_backbone
+    from qttseg.pipelines.loading import load_backbone
 
     backbone = load_backbone(benchmark.backbone, device=device)
     arena = _Arena(
@@ -206,6 +206,7 @@ class _Arena:
 
     def _scored(self, job: Job, competitor: Method) -> Result:
         from qttseg.pipelines.scoring import evaluate
+        from qttseg.pipelines.segmenter import Segmenter
 
         dataset = self.datasets[job.dataset_fingerprint]
         split = draw_split(dataset, job.protocol, seed=job.seed)
@@ -213,7 +214,7 @@ class _Arena:
             dataset=seal(dataset, split.test),
             split=split,
             protocol=job.protocol,
-            backbone=self.backbone,
+            backbone=self.backbone.remembering(),
             device=self.device,
             budget=job.budget,
             seed=job.seed,
@@ -223,7 +224,10 @@ class _Arena:
         started = self.clock()
         outcome = competitor.run(task)
         seconds = self.clock() - started - outcome.warm_start_seconds
-        evaluation = evaluate(outcome.segmenter, dataset, split.test, job.protocol, seed=job.seed)
+        segmenter = outcome.segmenter
+        if isinstance(segmenter, Segmenter):  # scoring is nobody's time: test images are embedded once for all methods
+            segmenter = segmenter.sharing(self.backbone.cache)
+        evaluation = evaluate(segmenter, dataset, split.test, job.protocol, seed=job.seed)
         return Result(
             **vars(job),
             status=Status.OK,

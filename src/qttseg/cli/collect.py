@@ -15,6 +15,7 @@ from qttseg.cli.console import err, out, progress_bar, show_pairs
 if TYPE_CHECKING:
     from qttseg.metadata.protocol import Protocol
     from qttseg.metadata.store import CurveStore
+    from qttseg.pipelines.execution import Execution
     from qttseg.platform.collection import CollectionReport, Status
 
 
@@ -35,6 +36,10 @@ def collect(
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, as `auto`; a local one by default.")] = None,
     space: Annotated[str, typer.Option(help="Search space.")] = "paper",
     backbone: options.Backbone = "sam-nano",
+    micro_batch: options.MicroBatch = None,
+    checkpointing: options.Checkpointing = False,
+    compiled: options.Compiled = False,
+    embeddings: options.Embeddings = None,
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
@@ -69,6 +74,8 @@ def collect(
             gpus=gpus,
             address=address,
             retry_failed=retry_failed,
+            execution=options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled),
+            embeddings=embeddings,
         )
     except KeyboardInterrupt:
         err.print(f"stopped; finished runs are in {store}, and the same command does the rest")
@@ -93,6 +100,8 @@ def run_collection(
     gpus: float = 0.0,
     address: str | None = None,
     retry_failed: bool = False,
+    execution: Execution | None = None,
+    embeddings: Path | None = None,
 ) -> CollectionReport:
     """Plan and do a collection with a progress bar."""
     from qttseg.pipelines.spaces import search_space
@@ -111,6 +120,7 @@ def run_collection(
             runs=runs,
             seed=seed,
         )
+    work = partial(FineTuningWork, execution=execution, embeddings=embeddings)
     executor: Executor = InProcessExecutor()
     if workers:
         from qttseg.platform.ray_executor import RayExecutor
@@ -124,7 +134,7 @@ def run_collection(
             rate = f"{progress.done / elapsed * 3600:.0f} runs/h"
             bar.update(task, completed=progress.done, total=progress.total, rate=rate)
 
-        return collect(plan, store, executor, partial(FineTuningWork), retry_failed=retry_failed, on_progress=show)
+        return collect(plan, store, executor, work, retry_failed=retry_failed, on_progress=show)
 
 
 def _show_status(status: Status) -> None:

@@ -12,12 +12,23 @@ from qttseg.errors import BudgetError, ConfigurationError
 
 if TYPE_CHECKING:
     from qttseg.metadata.protocol import Protocol
+    from qttseg.pipelines.execution import Execution
 
 Store = Annotated[str, typer.Option(help="Learning-curve store: a folder or any URI of a file system.")]
 Registry = Annotated[
     str | None, typer.Option(help="MLflow tracking URI of the predictor registry; SQLite in ~/.qttseg by default.")
 ]
-Backbone = Annotated[str, typer.Option(help="Backbone: sam-nano, or sam-vit-b:CHECKPOINT (also -l, -h).")]
+Backbone = Annotated[
+    str, typer.Option(help="Backbone: sam-nano, sam-vit-b (also -l, -h; or :CHECKPOINT), sam2:FOLDER.")
+]
+MicroBatch = Annotated[
+    int | None, typer.Option(help="Most images at once in a training step; gradients add up. Less memory, same result.")
+]
+Checkpointing = Annotated[bool, typer.Option(help="Recompute encoder blocks on the way back: less memory, more time.")]
+Compiled = Annotated[bool, typer.Option("--compile", help="Fuse the encoder with torch.compile; slow to start.")]
+Embeddings = Annotated[
+    Path | None, typer.Option("--embedding-cache", help="Folder in which embeddings outlive the process.")
+]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 Images = Annotated[int | None, typer.Option(help="Images drawn for training and validation; 100 by default.")]
@@ -48,6 +59,17 @@ def protocol_of(
     return Protocol.from_dict(
         {**PAPER.to_dict(), **{name: value for name, value in asked.items() if value is not None}}
     )
+
+
+def execution_of(*, micro_batch: int | None, checkpointing: bool, compiled: bool) -> Execution:
+    """Return how training steps are to be carried out.
+
+    Raises:
+        ConfigurationError: the micro-batch is not positive.
+    """
+    from qttseg.pipelines.execution import Execution
+
+    return Execution(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled)
 
 
 def seconds_of(text: str) -> float:

@@ -37,6 +37,10 @@ def tune(
     candidates: Annotated[int, typer.Option(help="Configurations to choose from.")] = 128,
     backbone: options.Backbone = "sam-nano",
     device: options.Device = "cpu",
+    micro_batch: options.MicroBatch = None,
+    checkpointing: options.Checkpointing = False,
+    compiled: options.Compiled = False,
+    embeddings: options.Embeddings = None,
     images: options.Images = None,
     epochs: options.Epochs = None,
     prompt: options.Prompt = None,
@@ -50,6 +54,7 @@ def tune(
 
     seconds = options.seconds_of(budget)
     protocol = options.protocol_of(images=images, epochs=epochs, prompt=prompt)
+    execution = options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled)
     called = time.monotonic()
     _verified(dataset)
     spent = time.monotonic() - called
@@ -71,6 +76,8 @@ def tune(
             candidates=candidates,
             seed=seed,
             allow_seen=allow_seen,
+            execution=execution,
+            embeddings=embeddings,
             spent=spent,
             on_event=lambda event: status.update(said(event)),
         )

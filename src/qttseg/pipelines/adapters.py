@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,8 @@ TRAINED_PARTS = ("prompt_encoder", "mask_decoder")
 def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Backbone:
     """Return a trainable copy of `backbone`; the encoder's frozen tensors are shared with it, never changed.
 
-    LoRA has alpha = 2 · rank, on the backbone's `lora_targets` of the encoder, as the published code has.
+    LoRA has alpha = 2 · rank, as in the published code, on the backbone's `lora_targets` of the encoder: query, key and
+    value, their projection, and both layers of the MLP.
 
     Args:
         backbone: What to adapt.
@@ -33,6 +35,7 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
     if configuration["lora"]:
         rank, dropout = int(configuration["lora_rank"]), float(configuration["lora_dropout"])
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
+        return replace(adapted, cache=None)
     return adapted
 
 

@@ -1,42 +1,42 @@
-"""Backbones: promptable models, from segment_anything's own classes."""
+"""Backbones: promptable models behind one door, segment_anything's own classes among them."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import entry_points
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from qttseg.errors import BackboneError
 from qttseg.pipelines.attention import use_fused_attention
-from qttseg.pipelines.nano import NANO, nano_sam, packaged_weights
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+from qttseg.pipelines.embeddings import EmbeddingCache, image_keys
+from qttseg.pipelines.pixels import normalise
+from qttseg.pipelines.views import Views, view_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A promptable model: encodes images once, decodes any number of prompts on them.
 
+    On a GPU that knows it, encoding and decoding run in bfloat16; what comes out is always float32.
+
     Attributes:
         name: Name by which a worker loads it.
         fingerprint: Hash of its weights; part of every run id.
-        sam: The model, a `segment_anything.modeling.Sam` (which has no types of its own).
+        sam: The model, here a `segment_anything.modeling.Sam` (which has no types of its own).
         lora_targets: Names of the encoder's linear layers that LoRA may adapt.
+        cache: Keeps embeddings while the encoder is the original one; None once it has been adapted.
     """
 
     name: str
     fingerprint: str
     sam: Any
-    lora_targets: tuple[str, ...] = ("qkv", "lin1", "lin2")
+    lora_targets: tuple[str, ...] = ("qkv", "attn.proj", "lin1", "lin2")
+    cache: EmbeddingCache | None = None
 
     @property
     def resolution(self) -> int:
@@ -49,19 +49,46 @@ class Backbone:
         return self.sam.image_encoder  # type: ignore[no-any-return]
 
     @property
+    def blocks(self) -> nn.ModuleList:
+        """The encoder's transformer blocks, in order."""
+        return self.encoder.blocks  # type: ignore[return-value]
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.encoder.parameters()).device
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return b × 3 × r × r images of 0 to 255 as the encoder wants them, on the backbone's device."""
-        mean = torch.tensor(PIXEL_MEAN, device=self.device).view(3, 1, 1)
-        std = torch.tensor(PIXEL_STD, device=self.device).view(3, 1, 1)
-        return (images.to(self.device).float() - mean) / std
+        return normalise(images, self.device)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the embeddings (b × c × g × g) of normalised images (b × 3 × r × r)."""
-        return self.encoder(images)  # type: ignore[no-any-return]
+        with self.precision():
+            return self.encoder(images).float()  # type: ignore[no-any-return]
+
+    def embed(self, images: Tensor, views: Views | None = None, *, keys: list[str] | None = None) -> Tensor:
+        """Return the embeddings (b × c × g × g) of images as `views` shows them, without gradients.
+
+        While the encoder is the original one, no (image, view) is encoded twice.
+
+        Args:
+            images: b × 3 × r × r, uint8.
+            views: How each is seen; as it is by default.
+            keys: What `image_keys` says of the images, where it is known already.
+        """
+
+        def encode(which: Any) -> Tensor:  # noqa: ANN401 (a list of indices or a slice)
+            squares = self.normalise(images[which])
+            return self.encode(squares if views is None else view_images(squares, views[which]))
+
+        with torch.no_grad():
+            if self.cache is None:
+                return encode(slice(None))
+            names = image_keys(images) if keys is None else keys
+            if views is not None:
+                names = [f"{name}{view}" for name, view in zip(names, views.keys(), strict=True)]
+            return self.cache.embed(names, encode)
 
     def decode(self, embeddings: Tensor, boxes: Tensor, *, masks: slice = slice(0, 1)) -> tuple[Tensor, Tensor]:
         """Return mask logits and guesses of their IoU for one box on each embedding.
@@ -77,15 +104,31 @@ class Backbone:
             Logits, p × m × 4g × 4g, and IoU guesses, p × m.
         """
         prompt, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
-        sparse, dense = prompt(points=None, boxes=boxes, masks=None)
-        return decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
+        with self.precision():
+            sparse, dense = prompt(points=None, boxes=boxes, masks=None)
+            logits, guess = decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
+        return logits.float(), guess.float()
 
-    def trainable_copy(self) -> Backbone:
+    def precision(self) -> torch.autocast:
+        """Return the context in which the model runs: bfloat16 on a GPU that has it, else float32."""
+        cuda = self.device.type == "cuda"
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
+
+    def remembering(self, folder: Path | None = None) -> Self:
+        """Return the same model with an empty cache of its own, which keeps embeddings in `folder` too if there is one.
+
+        A tuning session has its own, so that what an earlier one computed does not count as time saved in this one.
+        """
+        cache = EmbeddingCache(fingerprint=self.fingerprint, device=self.device, folder=folder)
+        return replace(self, cache=cache)
+
+    def trainable_copy(self) -> Self:
         """Return a copy with its own decoder and prompt encoder whose frozen encoder tensors are shared."""
         shared: dict[int, object] = {id(tensor): tensor for tensor in self.encoder.parameters()}
         shared |= {id(tensor): tensor for tensor in self.sam.buffers()}
-        sam = copy.deepcopy(self.sam, shared)
-        return Backbone(name=self.name, fingerprint=self.fingerprint, sam=sam, lora_targets=self.lora_targets)
+        return replace(self, sam=copy.deepcopy(self.sam, shared))
 
 
 def decode_prompts(
@@ -131,71 +174,9 @@ def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def backbone_of(name: str, sam: nn.Module) -> Backbone:
-    """Return `sam` as a frozen backbone in evaluation mode with fused attention."""
-    use_fused_attention(sam.get_submodule("image_encoder"))
+def backbone_of(name: str, sam: nn.Module, kind: type[Backbone] = Backbone) -> Backbone:
+    """Return `sam` as a frozen backbone in evaluation mode with fused attention and a cache of embeddings."""
+    if kind is Backbone:
+        use_fused_attention(sam.get_submodule("image_encoder"))
     sam.eval().requires_grad_(requires_grad=False)
-    return Backbone(name=name, fingerprint=fingerprint_of(sam.state_dict()), sam=sam)
-
-
-def load_backbone(name: str = "sam-nano", *, device: str = "cpu") -> Backbone:
-    """Return the backbone of this name; one instance for each name and device in a process.
-
-    Names are `sam-nano` (embedded), `sam-nano:PATH` (your own pre-trained nano weights), `sam-vit-b:PATH`,
-    `sam-vit-l:PATH`, `sam-vit-h:PATH` (official SAM checkpoints on disk) and those of the `qttseg.backbones` entry points.
-
-    Raises:
-        BackboneError: the name is unknown, or the weights are missing or do not fit.
-    """
-    return _load(name, device)
-
-
-@lru_cache(maxsize=4)
-def _load(name: str, device: str) -> Backbone:
-    kind, _, path = name.partition(":")
-    builders = _builders()
-    if kind not in builders:
-        raise BackboneError(f"unknown backbone {kind!r}; known are {', '.join(sorted(builders))}")
-    return backbone_of(name, builders[kind](path).to(device))
-
-
-def _builders() -> dict[str, Callable[[str], nn.Module]]:
-    official = {f"sam-vit-{size}": _official(f"vit_{size}") for size in "blh"}
-    plugins = {point.name: point.load() for point in entry_points(group="qttseg.backbones")}
-    return {"sam-nano": _nano, **official, **plugins}
-
-
-def _nano(path: str) -> nn.Module:
-    from safetensors.torch import load_file
-
-    file = Path(path) if path else packaged_weights()
-    if not file.is_file():
-        raise BackboneError(f"no sam-nano weights at {file}; make them with `qttseg backbone pretrain --out {file}`")
-    sam = nano_sam(NANO)
-    _load_weights(sam, {name: tensor.float() for name, tensor in load_file(file).items()}, file)
-    return sam
-
-
-def _official(size: str) -> Callable[[str], nn.Module]:
-    def build(path: str) -> nn.Module:
-        if not path or not Path(path).is_file():
-            raise BackboneError(
-                f"no SAM checkpoint at {path or '(no path given)'}; download it from the segment-anything page and "
-                f"name it as sam-{size.replace('_', '-')}:PATH"
-            )
-        from qttseg.pipelines.sam_modules import sam_registry
-
-        sam: nn.Module = sam_registry()[size]()
-        _load_weights(sam, torch.load(path, map_location="cpu", weights_only=True), Path(path))
-        return sam
-
-    return build
-
-
-def _load_weights(sam: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
-    try:
-        sam.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BackboneError(
-            f"the weights in {file} do not fit the model: {str(error).splitlines()[-1].strip()}"
-        ) from error
+    return kind(name=name, fingerprint=fingerprint_of(sam.state_dict()), sam=sam).remembering()

@@ -8,7 +8,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,11 +21,12 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
 from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors, trains_encoder
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
+from qttseg.pipelines.execution import OUT_OF_MEMORY
 from qttseg.pipelines.losses import bce_loss, dice_loss
 from qttseg.pipelines.prompts import ClassPrompts, class_prompts
 from qttseg.pipelines.schedules import build_schedule
 from qttseg.pipelines.segmenter import Segmenter
-from qttseg.pipelines.views import draw_views, flip, turn
+from qttseg.pipelines.views import Views, draw_views, view_images, view_labels
 from qttseg.pipelines.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ class FineTuningState:
         return cls(epoch=int(metadata["epoch"]), tensors=tensors, progress=metadata["progress"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Images of a training step with their views and prompts."""
+
+    images: Tensor
+    keys: list[str]
+    views: Views
+    prompts: ClassPrompts
+
+    def pieces(self, most: int | None) -> list[slice]:
+        """Return slices of at most `most` images that cover the batch."""
+        count = len(self.keys)
+        size = min(most or count, count)
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 class FineTuning:
     """The training of one configuration on a workbench.
 
@@ -94,6 +111,8 @@ class FineTuning:
         self._backbone = adapt(workbench.backbone, configuration, seed=seed)
         self._parameters = trainable_tensors(self._backbone)
         self._encoder_trains = trains_encoder(self._backbone)
+        self._execution = workbench.execution
+        self._execution.prepare(self._backbone)
         self._steps = math.ceil(len(workbench.split.train) / workbench.protocol.batch_size)
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(),
@@ -133,7 +152,7 @@ class FineTuning:
                 deadline.check()
             self._backbone.sam.eval()
         trained = self._clock()
-        score = self.workbench.validate(self._backbone, encoder_changed=self._encoder_trains)
+        score = self.workbench.validate(self._backbone)
         deadline.check()
         self._schedule.after_epoch(score)
         self.epoch += 1
@@ -149,30 +168,19 @@ class FineTuning:
 
     def _step(self, indices: list[int], generator: Generator) -> float:
         """Take one optimisation step and return its loss."""
-        embeddings, labels = self._view(indices, generator)
-        protocol = self.workbench.protocol
-        prompts = class_prompts(
-            labels,
-            classes=len(self.workbench.dataset.classes),
-            noise=protocol.prompt_noise * self._backbone.resolution / 1024,
-            prompt=protocol.prompt,
-            generator=generator,
-        )
-        loss = self._loss(embeddings, prompts) if len(prompts.owner) else embeddings.sum() * 0
-        value = loss.item()
+        batch = self._batch(indices, generator)
+        value = self._backward(batch) if len(batch.prompts.owner) else 0.0
         if not math.isfinite(value):
             raise Diverged(f"the loss is {value} in epoch {self.epoch + 1}")
-        if len(prompts.owner):
-            self._optimizer.zero_grad()
-            loss.backward()
+        if len(batch.prompts.owner):
             nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
             self._optimizer.step()
         self._schedule.after_step()
         return value
 
-    def _view(self, indices: list[int], generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return embeddings (b × c × g × g) and label maps (b × r × r) of images as augmentation shows them."""
-        bench = self.workbench
+    def _batch(self, indices: list[int], generator: Generator) -> _Batch:
+        """Return images as augmentation shows them, with the prompts of what is then seen of their labels."""
+        bench, protocol = self.workbench, self.workbench.protocol
         views = draw_views(
             len(indices),
             horizontal=bool(self.configuration["horizontal_flip"]),
@@ -180,22 +188,48 @@ class FineTuning:
             rotate=bool(self.configuration["random_rotate"]),
             generator=generator,
         )
-        labels = flip(bench.labels[indices].to(self._backbone.device), views.flips)
-        turned = bool(views.turns.any())
-        if not turned and not self._encoder_trains:
-            return bench.train_embeddings.embed(indices, views.flips), labels
-        images = flip(self._backbone.normalise(bench.images[indices]), views.flips)
-        if turned:
-            images, labels = turn(images, labels, views.turns)
-        with nullcontext() if self._encoder_trains else torch.no_grad():
-            return self._backbone.encode(images), labels
+        prompts = class_prompts(
+            view_labels(bench.labels[indices].to(self._backbone.device), views),
+            classes=len(bench.dataset.classes),
+            noise=protocol.prompt_noise * self._backbone.resolution / 1024,
+            prompt=protocol.prompt,
+            generator=generator,
+        )
+        return _Batch(images=bench.images[indices], keys=[bench.keys[i] for i in indices], views=views, prompts=prompts)
 
-    def _loss(self, embeddings: Tensor, prompts: ClassPrompts) -> Tensor:
-        """Return BCE + Dice at the resolution of the square, averaged over prompts (QTT-SEG, Table 3)."""
+    def _backward(self, batch: _Batch) -> float:
+        """Return the loss of a batch and leave its gradients; where memory runs out, go on in a way that needs less."""
+        while True:
+            self._optimizer.zero_grad()
+            try:
+                return sum(self._backward_piece(batch, piece) for piece in batch.pieces(self._execution.micro_batch))
+            except OUT_OF_MEMORY:
+                smaller = self._execution.smaller(len(batch.keys))
+                if smaller is None:
+                    raise
+                self._execution = smaller
+                self._execution.prepare(self._backbone)
+            torch.cuda.empty_cache()
+
+    def _backward_piece(self, batch: _Batch, piece: slice) -> float:
+        """Add the gradients of some images' share of the batch's loss, and return that share.
+
+        The loss is BCE + Dice at the resolution of the square, averaged over the batch's prompts (QTT-SEG, Table 3).
+        """
+        prompts = batch.prompts.of(piece)
+        if not len(prompts.owner):
+            return 0.0
+        images, views = batch.images[piece], batch.views[piece]
+        if self._encoder_trains:
+            embeddings = self._backbone.encode(view_images(self._backbone.normalise(images), views))
+        else:
+            embeddings = self._backbone.embed(images, views, keys=batch.keys[piece])
         logits, _ = self._backbone.decode(embeddings[prompts.owner], prompts.boxes)
         full = F.interpolate(logits, prompts.targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         bce = bce_loss(full, prompts.targets, prompts.valid)
-        return (bce + dice_loss(full, prompts.targets, prompts.valid)).mean()
+        loss = (bce + dice_loss(full, prompts.targets, prompts.valid)).sum() / len(batch.prompts.owner)
+        loss.backward()
+        return loss.item()
 
     def state(self) -> FineTuningState:
         """Return a copy of everything that a continuation needs."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qttseg import __version__
 from qttseg.errors import BackboneError
 from qttseg.pipelines.adapters import TRAINED_PARTS, inject_lora
-from qttseg.pipelines.backbones import Backbone, load_backbone
+from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.segmenter import Segmenter
 
 _FORMAT = 1
@@ -91,7 +92,8 @@ def load_model(folder: Path, *, device: str = "cpu", backbone: str | None = None
             f"{description['backbone_fingerprint']}, but {base.name} has {base.fingerprint}; give the original weights"
         )
     adapted = base.trainable_copy()
-    _load_weights(folder, adapted)
+    if _load_weights(folder, adapted):
+        adapted = replace(adapted, cache=None)
     adapted.sam.eval().requires_grad_(requires_grad=False)
     classes = description["classes"]
     if not isinstance(classes, list):
@@ -113,19 +115,22 @@ def _description(folder: Path) -> Mapping[str, object]:
     return dict(description)
 
 
-def _load_weights(folder: Path, adapted: Backbone) -> None:
+def _load_weights(folder: Path, adapted: Backbone) -> bool:
+    """Load the decoder and, where there is one, the adapter of the encoder; return whether there was."""
     from safetensors.torch import load_file
 
     for name, tensor in load_file(folder / "decoder.safetensors").items():
         part, _, key = name.partition(".")
         adapted.sam.get_submodule(part).state_dict()[key].copy_(tensor)
     adapter = folder / "adapter"
-    if adapter.is_dir():
-        from peft import LoraConfig, set_peft_model_state_dict
+    if not adapter.is_dir():
+        return False
+    from peft import LoraConfig, set_peft_model_state_dict
 
-        inject_lora(adapted.encoder, LoraConfig.from_pretrained(str(adapter)))
-        weights = load_file(adapter / "adapter_model.safetensors")
-        set_peft_model_state_dict(
-            adapted.encoder, {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in weights.items()}
-        )
-        adapted.encoder.to(adapted.device)
+    inject_lora(adapted.encoder, LoraConfig.from_pretrained(str(adapter)))
+    weights = load_file(adapter / "adapter_model.safetensors")
+    set_peft_model_state_dict(
+        adapted.encoder, {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in weights.items()}
+    )
+    adapted.encoder.to(adapted.device)
+    return True

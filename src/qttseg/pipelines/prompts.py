@@ -68,6 +68,16 @@ class ClassPrompts:
     targets: Tensor
     valid: Tensor
 
+    def of(self, images: slice) -> ClassPrompts:
+        """Return the prompts of some images, which are counted from the first of them."""
+        mine = (self.owner >= images.start) & (self.owner < images.stop)
+        return ClassPrompts(
+            owner=self.owner[mine] - images.start,
+            boxes=self.boxes[mine],
+            targets=self.targets[mine],
+            valid=self.valid[mine],
+        )
+
 
 def class_prompts(
     labels: Tensor, *, classes: int, noise: float, prompt: PromptKind, generator: Generator

@@ -11,6 +11,7 @@ import torch
 from qttseg import __version__
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
+from qttseg.pipelines.execution import OUT_OF_MEMORY
 from qttseg.pipelines.fine_tuning import Diverged, FineTuning
 from qttseg.pipelines.workbench import Workbench
 
@@ -33,7 +34,7 @@ def fine_tune(run: Run, workbench: Workbench, deadline: Deadline = NEVER) -> Lea
         outcome, reason = Outcome.DIVERGED, str(diverged)
     except DeadlineReached as reached:
         outcome, reason = Outcome.TIMED_OUT, str(reached)
-    except (torch.cuda.OutOfMemoryError, MemoryError) as exhausted:
+    except OUT_OF_MEMORY as exhausted:
         outcome, reason = Outcome.OUT_OF_MEMORY, str(exhausted).splitlines()[0] if str(exhausted) else "out of memory"
     return LearningCurve(
         run=run,

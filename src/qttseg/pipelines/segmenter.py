@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.embeddings import EmbeddingCache
 from qttseg.pipelines.prompts import Box, scaled_boxes
 from qttseg.pipelines.views import Extent, square_image
 
@@ -28,6 +29,13 @@ class Segmenter:
     """
 
     backbone: Backbone
+
+    def sharing(self, cache: EmbeddingCache | None) -> Segmenter:
+        """Return the same segmenter, its embeddings of the untouched encoder, if it has them, found in `cache`."""
+        own = self.backbone.cache
+        if own is None or cache is None or own.fingerprint != cache.fingerprint:
+            return self
+        return Segmenter(backbone=replace(self.backbone, cache=cache))
 
     def segment(self, image: NDArray[np.uint8], boxes: Mapping[int, Box]) -> NDArray[np.uint8]:
         """Return the label map (h × w) of one image.
@@ -48,7 +56,7 @@ class Segmenter:
             squares = [
                 square_image(image, self.backbone.resolution) for image in images[start : start + _IMAGES_AT_ONCE]
             ]
-            embeddings = self.backbone.encode(self.backbone.normalise(torch.stack([square for square, _ in squares])))
+            embeddings = self.backbone.embed(torch.stack([square for square, _ in squares]))
             extents = [extent for _, extent in squares]
             inside = [
                 scaled_boxes(prompts, extent.scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from qttseg.metadata.datasets import IGNORE
-from qttseg.pipelines.backbones import PIXEL_MEAN
+from qttseg.pipelines.pixels import PIXEL_MEAN
 
 _PADDING = tuple(round(value) for value in PIXEL_MEAN)
 LARGEST_TURN = 30.0
@@ -77,6 +78,17 @@ class Views:
     flips: Tensor
     turns: Tensor
 
+    def __getitem__(self, which: slice) -> Views:
+        """Return the views of some of the images."""
+        return Views(flips=self.flips[which], turns=self.turns[which])
+
+    def keys(self) -> list[str]:
+        """Return a short name for each view; two views of one name show the same."""
+        return [
+            f"{'h' * mirrored}{'v' * overturned}{angle:.9g}" if angle else "h" * mirrored + "v" * overturned
+            for (mirrored, overturned), angle in zip(self.flips.tolist(), self.turns.tolist(), strict=True)
+        ]
+
 
 def draw_views(batch: int, *, horizontal: bool, vertical: bool, rotate: bool, generator: Generator) -> Views:
     """Draw views: each augmentation that is on happens with probability one half (QTT-SEG, Table 3)."""
@@ -94,16 +106,41 @@ def flip(batch: Tensor, flips: Tensor) -> Tensor:
     return torch.where(top_down.view(shape), batch.flip(-2), batch)
 
 
-def turn(images: Tensor, labels: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn normalised images (b × 3 × r × r) and label maps (b × r × r) about the centre by `turns` radians.
+def turn_images(images: Tensor, turns: Tensor) -> Tensor:
+    """Return normalised images (b × 3 × r × r) turned about the centre by `turns` radians; what enters is zero."""
+    grid = _turned_grid(images.shape, turns.to(images))
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    Corners that come from outside are zero in the image and ignored in the labels.
-    """
-    cosine, sine = turns.cos(), turns.sin()
-    zero = torch.zeros_like(turns)
-    matrix = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
-    grid = F.affine_grid(matrix.to(images), list(images.shape), align_corners=False)
-    turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+def turn_labels(labels: Tensor, turns: Tensor) -> Tensor:
+    """Return label maps (b × r × r) turned like `turn_images`; what enters from outside is to be ignored."""
     counted = (IGNORE - labels).float()[:, None]
+    grid = _turned_grid(counted.shape, turns.to(counted))
     kept = F.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
-    return turned, (IGNORE - kept).to(labels.dtype)
+    return (IGNORE - kept).to(labels.dtype)
+
+
+def _turned_grid(shape: torch.Size, turns: Tensor) -> Tensor:
+    cosine, sine, zero = turns.cos(), turns.sin(), torch.zeros_like(turns)
+    matrix = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
+    return F.affine_grid(matrix, list(shape), align_corners=False)
+
+
+def view_images(images: Tensor, views: Views) -> Tensor:
+    """Return normalised images (b × 3 × r × r) as `views` shows them."""
+    return _turn_some(flip(images, views.flips), views.turns, turn_images)
+
+
+def view_labels(labels: Tensor, views: Views) -> Tensor:
+    """Return label maps (b × r × r) as `views` shows them."""
+    return _turn_some(flip(labels, views.flips), views.turns, turn_labels)
+
+
+def _turn_some(batch: Tensor, turns: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Turn what has an angle and leave the rest exactly as it is, so that one view always shows the same."""
+    turned = turns.to(batch.device) != 0
+    if not bool(turned.any()):
+        return batch
+    batch = batch.clone()
+    batch[turned] = turn(batch[turned], turns.to(batch.device)[turned])
+    return batch

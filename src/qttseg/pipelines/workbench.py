@@ -1,10 +1,9 @@
-"""Everything about one (dataset, split) that all configurations share: images, prompts, frozen embeddings."""
+"""Everything about one (dataset, split) that all configurations share: images and prompts."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,57 +14,14 @@ from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import Split, draw_split
 from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.embeddings import image_keys
+from qttseg.pipelines.execution import WHOLE_BATCHES, Execution
 from qttseg.pipelines.prompts import Box, scaled_boxes
 from qttseg.pipelines.scoring import image_prompts, image_score
 from qttseg.pipelines.segmenter import label_maps
-from qttseg.pipelines.views import Extent, flip, square_image, square_labels
+from qttseg.pipelines.views import Extent, square_image, square_labels
 
 _IMAGES_AT_ONCE = 8
-CACHE_BYTES = 2 * 1024**3
-
-
-@dataclass(kw_only=True)
-class EmbeddingCache:
-    """Embeddings of a frozen encoder by (image, mirrored, upside down), least recently used out first.
-
-    Attributes:
-        backbone: Encodes what is missing.
-        images: n × 3 × r × r, uint8.
-        bound: Most bytes kept.
-    """
-
-    backbone: Backbone
-    images: Tensor
-    bound: int = CACHE_BYTES
-    _kept: OrderedDict[tuple[int, bool, bool], Tensor] = field(default_factory=OrderedDict)
-    _bytes: int = 0
-
-    def embed(self, indices: Sequence[int], flips: Tensor | None = None) -> Tensor:
-        """Return the embeddings (b × c × g × g) of images at `indices`, seen as `flips` (b × 2 booleans) says."""
-        seen = torch.zeros(len(indices), 2, dtype=torch.bool) if flips is None else flips
-        keys = [(index, *mirrored) for index, mirrored in zip(indices, seen.tolist(), strict=True)]
-        found = {key: self._kept[key] for key in keys if key in self._kept}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
-        for start in range(0, len(missing), _IMAGES_AT_ONCE):
-            chunk = missing[start : start + _IMAGES_AT_ONCE]
-            found.update(zip(chunk, self._encode(chunk), strict=True))
-        for key, embedding in found.items():
-            self._keep(key, embedding)
-        return torch.stack([found[key] for key in keys])
-
-    @torch.no_grad()
-    def _encode(self, keys: Sequence[tuple[int, bool, bool]]) -> Tensor:
-        images = self.backbone.normalise(self.images[[index for index, *_ in keys]])
-        return self.backbone.encode(flip(images, torch.tensor([mirrored for _, *mirrored in keys])))
-
-    def _keep(self, key: tuple[int, bool, bool], embedding: Tensor) -> None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return
-        self._kept[key] = embedding
-        self._bytes += embedding.nbytes
-        while self._bytes > self.bound and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +30,14 @@ class Validation:
 
     Attributes:
         images: n × 3 × r × r, uint8.
+        keys: Names of the images in the backbone's cache.
         extents: Where each image lies in its square.
         masks: The true masks at their own size.
         boxes: Prompts in pixels of the square, drawn once.
     """
 
     images: Tensor
+    keys: list[str]
     extents: tuple[Extent, ...]
     masks: tuple[NDArray[np.uint8], ...]
     boxes: tuple[dict[int, Box], ...]
@@ -87,7 +45,7 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class Workbench:
-    """The prepared images, prompts and cached embeddings of one (dataset, split).
+    """The prepared images and prompts of one (dataset, split).
 
     Attributes:
         dataset: Where the images come from.
@@ -96,10 +54,10 @@ class Workbench:
         backbone: Frozen; every configuration adapts a copy.
         seed: What the split and the validation prompts were drawn from.
         images: Training images, n × 3 × r × r, uint8.
+        keys: Their names in the backbone's cache.
         labels: Their label maps on the square, n × r × r, uint8.
         validation: The validation images.
-        train_embeddings: Of the training images, where the encoder is frozen.
-        validation_embeddings: Of the validation images, where the encoder is frozen.
+        execution: How training steps are carried out.
     """
 
     dataset: Dataset
@@ -108,14 +66,21 @@ class Workbench:
     backbone: Backbone
     seed: int
     images: Tensor
+    keys: list[str]
     labels: Tensor
     validation: Validation
-    train_embeddings: EmbeddingCache
-    validation_embeddings: EmbeddingCache
+    execution: Execution = WHOLE_BATCHES
 
     @classmethod
     def prepare(
-        cls, dataset: Dataset, protocol: Protocol, backbone: Backbone, *, seed: int, split: Split | None = None
+        cls,
+        dataset: Dataset,
+        protocol: Protocol,
+        backbone: Backbone,
+        *,
+        seed: int,
+        split: Split | None = None,
+        execution: Execution = WHOLE_BATCHES,
     ) -> Workbench:
         """Read the training and validation images of the split for `seed` (or of the given one); test images are not.
 
@@ -134,30 +99,27 @@ class Workbench:
             backbone=backbone,
             seed=seed,
             images=images,
+            keys=image_keys(images),
             labels=labels,
             validation=validation,
-            train_embeddings=EmbeddingCache(backbone=backbone, images=images),
-            validation_embeddings=EmbeddingCache(backbone=backbone, images=validation.images),
+            execution=execution,
         )
 
-    def validation_maps(self, backbone: Backbone, *, encoder_changed: bool) -> list[NDArray[np.uint8]]:
+    def validation_maps(self, backbone: Backbone) -> list[NDArray[np.uint8]]:
         """Return the label maps that `backbone` (this one or an adapted copy) predicts for the validation images."""
         found: list[NDArray[np.uint8]] = []
         count = len(self.validation.masks)
         for start in range(0, count, _IMAGES_AT_ONCE):
             chunk = range(start, min(start + _IMAGES_AT_ONCE, count))
-            if encoder_changed:
-                with torch.inference_mode():
-                    embeddings = backbone.encode(backbone.normalise(self.validation.images[chunk.start : chunk.stop]))
-            else:
-                embeddings = self.validation_embeddings.embed(list(chunk))
+            images = self.validation.images[chunk.start : chunk.stop]
+            embeddings = backbone.embed(images, keys=self.validation.keys[chunk.start : chunk.stop])
             boxes, extents = self.validation.boxes, self.validation.extents
             found += label_maps(backbone, embeddings, [boxes[i] for i in chunk], [extents[i] for i in chunk])
         return found
 
-    def validate(self, backbone: Backbone, *, encoder_changed: bool) -> float:
+    def validate(self, backbone: Backbone) -> float:
         """Return the mean validation score in [0, 1] of `backbone`, this one or an adapted copy."""
-        maps = self.validation_maps(backbone, encoder_changed=encoder_changed)
+        maps = self.validation_maps(backbone)
         scores = [
             image_score(predicted, truth, metric=self.protocol.metric)
             for predicted, truth in zip(maps, self.validation.masks, strict=True)
@@ -172,8 +134,10 @@ def _validation(dataset: Dataset, indices: Sequence[int], protocol: Protocol, re
         scaled_boxes(image_prompts(dataset, index, sample.mask, protocol, seed), extent.scale)
         for index, sample, (_, extent) in zip(indices, samples, squares, strict=True)
     ]
+    images = torch.stack([square for square, _ in squares])
     return Validation(
-        images=torch.stack([square for square, _ in squares]),
+        images=images,
+        keys=image_keys(images),
         extents=tuple(extent for _, extent in squares),
         masks=tuple(sample.mask for sample in samples),
         boxes=tuple(boxes),

@@ -127,7 +127,7 @@ def plan_collection(
     from qttseg.metadata.datasets import resolve_dataset
     from qttseg.metadata.meta_features import measure
     from qttseg.metadata.splits import draw_split
-    from qttseg.pipelines.backbones import load_backbone
+    from qttseg.pipelines.loading import load_backbone
 
     _check_count(runs)
     fingerprint = load_backbone(backbone).fingerprint  # first, as it is quick to be wrong

@@ -11,7 +11,10 @@ from qttseg.errors import CollectionError
 from qttseg.metadata.runs import LearningCurve, Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qttseg.metadata.datasets import Dataset
+    from qttseg.pipelines.execution import Execution
     from qttseg.pipelines.workbench import Workbench
 
 
@@ -24,12 +27,24 @@ class FineTuningWork:
         device: Torch device; None takes the worker's accelerator where it has one.
         workbenches: Most prepared datasets kept in memory.
         limit: Most seconds of a run's training, after which its outcome is timed-out; None for no limit.
+        execution: How training steps are carried out; whole batches at once by default.
+        embeddings: Folder in which embeddings of untouched encoders outlive the worker; none by default.
     """
 
-    def __init__(self, *, device: str | None = None, workbenches: int = 2, limit: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        device: str | None = None,
+        workbenches: int = 2,
+        limit: float | None = None,
+        execution: Execution | None = None,
+        embeddings: Path | None = None,
+    ) -> None:
         self._device = device or _accelerator()
         self._capacity = workbenches
         self._limit = limit
+        self._execution = execution
+        self._embeddings = embeddings
         self._datasets: dict[str, Dataset] = {}
         self._workbenches: OrderedDict[tuple[object, ...], Workbench] = OrderedDict()
 
@@ -51,7 +66,8 @@ class FineTuningWork:
         return replace(curve, setup_seconds=prepared + curve.setup_seconds)
 
     def _workbench(self, run: Run) -> Workbench:
-        from qttseg.pipelines.backbones import load_backbone
+        from qttseg.pipelines.execution import WHOLE_BATCHES
+        from qttseg.pipelines.loading import load_backbone
         from qttseg.pipelines.workbench import Workbench
 
         key = (run.dataset_fingerprint, run.protocol, run.backbone_fingerprint, run.seed)
@@ -63,7 +79,13 @@ class FineTuningWork:
         dataset = self._dataset(run)
         while len(self._workbenches) >= self._capacity:  # room first: two at a time may not fit the memory
             self._workbenches.popitem(last=False)
-        self._workbenches[key] = Workbench.prepare(dataset, run.protocol, backbone, seed=run.seed)
+        self._workbenches[key] = Workbench.prepare(
+            dataset,
+            run.protocol,
+            backbone.remembering(self._embeddings),
+            seed=run.seed,
+            execution=self._execution or WHOLE_BATCHES,
+        )
         return self._workbenches[key]
 
     def _dataset(self, run: Run) -> Dataset:

@@ -180,7 +180,7 @@ class LiveSearch:
     def _score_untuned(self) -> None:
         self._deadline.check()
         before = self._deadline.remaining
-        score = self.workbench.validate(self.workbench.backbone, encoder_changed=False)
+        score = self.workbench.validate(self.workbench.backbone)
         seconds = before - self._deadline.remaining
         self._longest_stretch = seconds
         self.reserve += self._previews * seconds / len(self.workbench.split.validation)

@@ -17,7 +17,10 @@ from qttseg.metadata.splits import Split, draw_split
 from qttseg.tuning.events import Ending, Event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qttseg.pipelines.backbones import Backbone
+    from qttseg.pipelines.execution import Execution
     from qttseg.pipelines.segmenter import Segmenter
     from qttseg.predictors.training import Trained
     from qttseg.tuning.tuner import Tuner
@@ -98,6 +101,8 @@ def tune(
     seed: int = 0,
     allow_seen: bool = False,
     for_export: bool = True,
+    execution: Execution | None = None,
+    embeddings: Path | None = None,
     spent: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
     on_event: Callable[[Event], None] = _ignore,
@@ -120,6 +125,8 @@ def tune(
         seed: Draws the split, the candidates and the training.
         allow_seen: Use predictors that were trained on this dataset; they know its curves already.
         for_export: Keep time for writing the result.
+        execution: How training steps are carried out; whole batches at once by default.
+        embeddings: Folder in which embeddings of the untouched encoder outlive the session; none by default.
         spent: Seconds of the budget that are gone already, as for verifying the dataset.
         clock: Returns now in seconds.
         on_event: Called at each step.
@@ -136,6 +143,7 @@ def tune(
     base, space = _warm_start(backbone, device, space)
     started = clock() - spent
     from qttseg.pipelines.deadline import Deadline
+    from qttseg.pipelines.execution import WHOLE_BATCHES
     from qttseg.pipelines.workbench import Workbench
     from qttseg.tuning.live import LiveSearch
 
@@ -146,7 +154,8 @@ def tune(
     points = space.sample(candidates, seed=seed)
     split = draw_split(dataset, protocol, seed=seed)
     reading = clock()
-    workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split)
+    base = base.remembering(embeddings)
+    workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split, execution=execution or WHOLE_BATCHES)
     reading = (clock() - reading) / len(split.train + split.validation)
     search = LiveSearch(
         workbench,
@@ -188,7 +197,7 @@ def _warm_start(backbone: str, device: str, space: SearchSpace | None) -> tuple[
     import qttseg.tuning.export
     import qttseg.tuning.live  # noqa: F401
     from qttseg.pipelines.adapters import lora_config
-    from qttseg.pipelines.backbones import load_backbone
+    from qttseg.pipelines.loading import load_backbone
     from qttseg.pipelines.spaces import search_space
 
     base = load_backbone(backbone, device=device)
