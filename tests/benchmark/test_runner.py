@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from qttseg.benchmark.results import Status
@@ -52,6 +53,25 @@ def folder(tmp_path: Path) -> str:
 @pytest.fixture
 def store(tmp_path: Path) -> ResultStore:
     return ResultStore(tmp_path / "store")
+
+
+def test_test_images_are_embedded_once_and_no_session_profits_from_another(
+    folder: str, store: ResultStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Scoring is nobody's time, so it shares; a method's own time starts with an empty cache."""
+    from qttseg.pipelines.backbones import Backbone
+    from qttseg.pipelines.loading import load_backbone
+
+    load_backbone().cache._kept.clear()
+    encode, encoded = Backbone.encode, []
+    monkeypatch.setattr(Backbone, "encode", lambda self, images: encoded.append(len(images)) or encode(self, images))
+    run_benchmark(Benchmark(methods=("zero-shot",), datasets=(folder,), seeds=(0, 1), protocol=TINY), store)
+    assert sum(encoded) == TINY.test_images
+    encoded.clear()
+    for _ in range(2):
+        task = load_backbone().remembering()
+        task.embed(torch.zeros(1, 3, task.resolution, task.resolution, dtype=torch.uint8))
+    assert sum(encoded) == 2
 
 
 def test_budget_free_methods_run_once_and_are_scored_on_the_fixed_test_images(folder: str, store: ResultStore):

@@ -3,7 +3,7 @@ import torch
 
 from qttseg.errors import BackboneError
 from qttseg.pipelines.backbones import backbone_of
-from qttseg.pipelines.embeddings import EmbeddingCache, image_keys
+from qttseg.pipelines.embeddings import EmbeddingCache
 from qttseg.pipelines.nano import NanoArchitecture, nano_sam
 from qttseg.pipelines.views import Views
 
@@ -76,21 +76,19 @@ def test_memory_is_bounded_and_the_oldest_goes_first():
 
 def test_a_folder_keeps_embeddings_for_other_processes(backbone, tmp_path):
     backbone, counts = backbone
-    backbone.cache.folder = tmp_path
-    first = backbone.embed(images())
-    other = EmbeddingCache(fingerprint=backbone.fingerprint, device=torch.device("cpu"), folder=tmp_path)
-    keys = image_keys(images())
-    assert torch.equal(other.embed(keys, lambda which: pytest.fail(f"encoded {which} again")), first)
+    first = backbone.remembering(tmp_path).embed(images())
+    assert torch.equal(backbone.remembering(tmp_path).embed(images()), first)
+    assert sum(counts) == 3
     for file in (tmp_path / backbone.fingerprint).iterdir():
         file.write_bytes(b"torn")
-    fresh = EmbeddingCache(fingerprint=backbone.fingerprint, device=torch.device("cpu"), folder=tmp_path)
-    assert torch.equal(fresh.embed(keys, lambda which: first[list(which)]), first), "damaged files are made again"
-    assert sum(counts) == 3
+    assert torch.equal(backbone.remembering(tmp_path).embed(images()), first)
+    assert sum(counts) == 6, "damaged files are made again"
+    assert torch.equal(backbone.remembering(tmp_path).embed(images()), first)
+    assert sum(counts) == 6
 
 
 def test_a_folder_that_cannot_be_written_is_named(backbone, tmp_path):
     backbone, _ = backbone
     (tmp_path / "file").touch()
-    backbone.cache.folder = tmp_path / "file"
     with pytest.raises(BackboneError, match=r"embedding cache cannot write .* leave the folder out"):
-        backbone.embed(images())
+        backbone.remembering(tmp_path / "file").embed(images())

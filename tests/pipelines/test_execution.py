@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import Outcome
+from qttseg.pipelines.backbones import backbone_of
 from qttseg.pipelines.execution import Execution
 from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.nano import NanoArchitecture, nano_sam
 from qttseg.pipelines.workbench import Workbench
 
 
@@ -96,6 +99,36 @@ def test_memory_that_never_suffices_ends_the_run_with_its_outcome(bench, lora, m
         protocol=bench.protocol, backbone=bench.backbone.name, backbone_fingerprint=bench.backbone.fingerprint,
     )  # fmt: skip
     assert fine_tune(run, bench).outcome is Outcome.OUT_OF_MEMORY
+
+
+def small_bench(discs, execution, **sizes):
+    architecture = NanoArchitecture(
+        width=32, heads=2, depth=2, global_blocks=(1,), prompt_width=32, relative_positions=True, **sizes
+    )
+    backbone = backbone_of("small", nano_sam(architecture))
+    protocol = Protocol(images=4, validation_share=0.25, test_images=1, epochs=1, batch_size=2)
+    return Workbench.prepare(discs(3), protocol, backbone, seed=0, execution=execution)
+
+
+def test_a_compiled_encoder_trains_as_the_plain_one(discs, lora):
+    plain, compiled = (
+        FineTuning(small_bench(discs, execution, resolution=64, window=4), lora, seed=0).train_epoch()
+        for execution in (Execution(), Execution(compiled=True))
+    )
+    assert compiled.train_loss == pytest.approx(plain.train_loss, rel=1e-3)
+    torch.compiler.reset()
+
+
+def test_lora_learns_at_the_size_of_official_sam(discs, lora):
+    """1024 px, windows of 14 with padding, whole-image attention over 64 × 64 tokens, several boxes an image."""
+    bench = small_bench(discs, Execution(), resolution=1024, patch=16, window=14)
+    training = FineTuning(bench, lora, seed=0)
+    before = training.state().tensors
+    record = training.train_epoch()
+    after = training.state().tensors
+    assert 0 < record.train_loss < 3
+    moved = {name.split(".")[-4] for name in before if "lora_" in name and not torch.equal(before[name], after[name])}
+    assert moved == {"qkv", "proj", "lin1", "lin2"}
 
 
 def test_execution_gives_up_memory_step_by_step():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -77,18 +77,17 @@ class Backbone:
             views: How each is seen; as it is by default.
             keys: What `image_keys` says of the images, where it is known already.
         """
+        views = Views.plain(len(images)) if views is None else views
 
-        def encode(which: Any) -> Tensor:  # noqa: ANN401 (a list of indices or a slice)
-            squares = self.normalise(images[which])
-            return self.encode(squares if views is None else view_images(squares, views[which]))
+        def encode(which: Sequence[int]) -> Tensor:
+            rows = list(which)
+            return self.encode(view_images(self.normalise(images[rows]), views[rows]))
 
         with torch.no_grad():
             if self.cache is None:
-                return encode(slice(None))
+                return encode(range(len(images)))
             names = image_keys(images) if keys is None else keys
-            if views is not None:
-                names = [f"{name}{view}" for name, view in zip(names, views.keys(), strict=True)]
-            return self.cache.embed(names, encode)
+            return self.cache.embed([f"{name}/{view}" for name, view in zip(names, views.keys(), strict=True)], encode)
 
     def decode(self, embeddings: Tensor, boxes: Tensor, *, masks: slice = slice(0, 1)) -> tuple[Tensor, Tensor]:
         """Return mask logits and guesses of their IoU for one box on each embedding.

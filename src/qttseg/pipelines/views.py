@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -78,14 +79,19 @@ class Views:
     flips: Tensor
     turns: Tensor
 
-    def __getitem__(self, which: slice) -> Views:
+    def __getitem__(self, which: slice | list[int]) -> Views:
         """Return the views of some of the images."""
         return Views(flips=self.flips[which], turns=self.turns[which])
+
+    @classmethod
+    def plain(cls, count: int) -> Self:
+        """Return views that show `count` images as they are."""
+        return cls(flips=torch.zeros(count, 2, dtype=torch.bool), turns=torch.zeros(count))
 
     def keys(self) -> list[str]:
         """Return a short name for each view; two views of one name show the same."""
         return [
-            f"{'h' * mirrored}{'v' * overturned}{angle:.9g}" if angle else "h" * mirrored + "v" * overturned
+            f"{mirrored:d}{overturned:d}/{angle:.9g}"
             for (mirrored, overturned), angle in zip(self.flips.tolist(), self.turns.tolist(), strict=True)
         ]
 

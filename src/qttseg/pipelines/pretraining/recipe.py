@@ -29,6 +29,9 @@ class PretrainingRecipe:
             boxes.
         nearby: Focal loss counts within the object's box grown by this share of its size, Dice everywhere.
         focal: Weight of the focal loss beside Dice.
+        sharpening: Last steps, in which that weight is `late_focal`: the focal loss leaves doubtful pixels near one half,
+            where a mask cut at one half loses them; Dice asks for the mask that overlaps best.
+        late_focal: Weight of the focal loss in the last steps.
         box_noise: Most pixels of the square by which each side of a box moves outward; the protocol's.
         seed: Seed of weights and images.
     """
@@ -50,5 +53,7 @@ class PretrainingRecipe:
     point_share: float = 0.15
     nearby: float = 0.2
     focal: float = 5.0
+    sharpening: int = 900
+    late_focal: float = 1.0
     box_noise: float = 5.0
     seed: int = 0

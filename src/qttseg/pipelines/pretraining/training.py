@@ -111,7 +111,8 @@ class _Trainer:
             by_point = torch.rand(1, generator=generator, device=self._device).item() < recipe.point_share
             embeddings, target, grouping = self._drawn(generator)
         logits, guess = self._decode(embeddings, target, generator, by_point=by_point)
-        loss, iou = objective(logits, guess, target, nearby=recipe.nearby, focal=recipe.focal)
+        focal = recipe.focal if self.step < recipe.steps - recipe.sharpening else recipe.late_focal
+        loss, iou = objective(logits, guess, target, nearby=recipe.nearby, focal=focal)
         self._move(loss + recipe.grouping * grouping)
         self.step += 1
         self._update_average()
