@@ -14,8 +14,8 @@ from qttseg.pipelines.sam_modules import sam_modeling
 AttentionForm = Literal["mask", "folded"]
 """How the relative-position bias enters: as an additive mask, or folded into longer queries and keys."""
 
-_FOLD_FROM = 1024
-"""Tokens; from here on the mask (tokens² numbers for each head and image) costs more than longer queries and keys."""
+_FOLD_FROM = 196
+"""Tokens; from here on the mask (tokens² numbers for each head) costs more than longer queries and keys, both ways counted."""
 
 
 def use_fused_attention(encoder: nn.Module, form: AttentionForm | None = None) -> None:

@@ -118,6 +118,7 @@ class FineTuning:
             self._parameters.values(),
             lr=float(configuration["lr"]),
             weight_decay=float(configuration["weight_decay"]),
+            fused=True,
         )
         self._schedule = build_schedule(
             configuration, self._optimizer, epochs=workbench.protocol.epochs, steps_per_epoch=self._steps
