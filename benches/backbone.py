@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from rich.console import Console
 from rich.table import Table
@@ -105,8 +105,11 @@ def _show(rows: Mapping[str, Mapping[str, float]], title: str) -> None:
         ahead = sum(row["zero-shot"] > row["box filling"] for row in rows.values())
         print(f"zero-shot is ahead of box filling on {ahead} of {len(rows)}")
     if "fine-tuned" in columns:
-        gains = [row["fine-tuned"] / max(row["zero-shot"], 1e-3) - 1 for row in rows.values()]
-        print(f"mean relative gain of fine-tuning: {fmean(gains):.0%}")
+        gains = [row["fine-tuned"] / row["zero-shot"] - 1 for row in rows.values()]
+        of_mean = (
+            fmean(row["fine-tuned"] for row in rows.values()) / fmean(row["zero-shot"] for row in rows.values()) - 1
+        )
+        print(f"relative gain of fine-tuning: {of_mean:.0%} of the mean, {median(gains):.0%} in the median dataset")
 
 
 if __name__ == "__main__":

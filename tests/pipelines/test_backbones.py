@@ -56,12 +56,12 @@ def test_an_official_checkpoint_loads_from_its_own_format(tmp_path, monkeypatch)
     """vit_b is 375 MB, so a small model in the same layout stands in its place in segment_anything's registry."""
     from qttseg.pipelines.sam_modules import sam_registry
 
-    small = NanoArchitecture(resolution=64, width=32, depth=1, global_blocks=(0,))
+    small = NanoArchitecture(resolution=64, patch=16, width=32, heads=2, depth=1, global_blocks=(0,))
     monkeypatch.setitem(sam_registry(), "vit_b", lambda: nano_sam(small))
     torch.save(nano_sam(small, seed=5).state_dict(), tmp_path / "sam_vit_b.pth")
     backbone = load_backbone(f"sam-vit-b:{tmp_path}/sam_vit_b.pth")
     assert backbone.resolution == 64
-    assert backbone.encode(torch.zeros(1, 3, 64, 64)).shape == (1, 128, 4, 4)
+    assert backbone.encode(torch.zeros(1, 3, 64, 64)).shape == (1, 96, 4, 4)
     (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(BackboneError, match="no checkpoint that torch can read"):
         load_backbone(f"sam-vit-b:{tmp_path}/broken.pth")

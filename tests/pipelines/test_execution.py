@@ -102,9 +102,7 @@ def test_memory_that_never_suffices_ends_the_run_with_its_outcome(bench, lora, m
 
 
 def small_bench(discs, execution, **sizes):
-    architecture = NanoArchitecture(
-        width=32, heads=2, depth=2, global_blocks=(1,), prompt_width=32, relative_positions=True, **sizes
-    )
+    architecture = NanoArchitecture(width=32, heads=2, prompt_width=32, relative_positions=True, **sizes)
     backbone = backbone_of("small", nano_sam(architecture))
     protocol = Protocol(images=4, validation_share=0.25, test_images=1, epochs=1, batch_size=2)
     return Workbench.prepare(discs(3), protocol, backbone, seed=0, execution=execution)
@@ -112,7 +110,9 @@ def small_bench(discs, execution, **sizes):
 
 def test_a_compiled_encoder_trains_as_the_plain_one(discs, lora):
     plain, compiled = (
-        FineTuning(small_bench(discs, execution, resolution=64, window=4), lora, seed=0).train_epoch()
+        FineTuning(
+            small_bench(discs, execution, resolution=64, depth=1, global_blocks=(0,)), lora, seed=0
+        ).train_epoch()
         for execution in (Execution(), Execution(compiled=True))
     )
     assert compiled.train_loss == pytest.approx(plain.train_loss, rel=1e-3)
@@ -121,7 +121,7 @@ def test_a_compiled_encoder_trains_as_the_plain_one(discs, lora):
 
 def test_lora_learns_at_the_size_of_official_sam(discs, lora):
     """1024 px, windows of 14 with padding, whole-image attention over 64 × 64 tokens, several boxes an image."""
-    bench = small_bench(discs, Execution(), resolution=1024, patch=16, window=14)
+    bench = small_bench(discs, Execution(), resolution=1024, patch=16, depth=2, window=14, global_blocks=(1,))
     training = FineTuning(bench, lora, seed=0)
     before = training.state().tensors
     record = training.train_epoch()

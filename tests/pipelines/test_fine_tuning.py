@@ -17,7 +17,7 @@ from qttseg.pipelines.workbench import Workbench
 
 @pytest.fixture
 def bench(discs, protocol):
-    return Workbench.prepare(discs(2), protocol, load_backbone(), seed=0)
+    return Workbench.prepare(discs(2), protocol, load_backbone().remembering(), seed=0)
 
 
 def timeless(record):

@@ -91,7 +91,7 @@ class Views:
     def keys(self) -> list[str]:
         """Return a short name for each view; two views of one name show the same."""
         return [
-            f"{mirrored:d}{overturned:d}/{angle:.9g}"
+            f"{mirrored:d}{overturned:d}/{angle + 0.0:.9g}"  # no angle may come as -0.0
             for (mirrored, overturned), angle in zip(self.flips.tolist(), self.turns.tolist(), strict=True)
         ]
 
