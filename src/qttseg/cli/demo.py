@@ -25,7 +25,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of everything the demo makes.")] = Path("demo"),
-    runs: Annotated[int, typer.Option(help="Fine-tunings to collect.")] = 32,
+    runs: Annotated[int, typer.Option(help="Fine-tunings to collect.")] = 20,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for none.")] = 2,
     budget: Annotated[str, typer.Option(help="Time for tuning.")] = "20s",
 ) -> None:
