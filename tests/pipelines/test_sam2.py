@@ -6,6 +6,7 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines import sam_modules
 from qttseg.pipelines.fine_tuning import FineTuning
+from qttseg.pipelines.huggingface import export_huggingface
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.workbench import Workbench
 
@@ -69,6 +70,11 @@ def test_it_is_fine_tuned_like_any_backbone(folder, lora, discs):
     moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert 0 <= record.score <= 1
     assert moved == {"mask_decoder", "prompt_encoder"} | ({"vision_encoder"} if lora else set())
+
+
+def test_it_is_not_exported_again(folder, tmp_path):
+    with pytest.raises(BackboneError, match="in Hugging Face's format already"):
+        export_huggingface(load_backbone(f"sam2:{folder}"), tmp_path)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

@@ -23,7 +23,7 @@ def use_fused_attention(encoder: nn.Module, form: AttentionForm | None = None) -
 
     Args:
         encoder: The encoder.
-        form: Use this form everywhere; by default small windows take the mask and whole images are folded.
+        form: Use this form everywhere; by default windows of up to 13 × 13 take the mask, all else is folded.
     """
     attention = sam_modeling().image_encoder.Attention
     for module in encoder.modules():

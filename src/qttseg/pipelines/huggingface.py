@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from qttseg.errors import BackboneError
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.pixels import PIXEL_MEAN, PIXEL_STD
 
@@ -48,7 +49,14 @@ def export_huggingface(backbone: Backbone, folder: Path) -> Path:
     Args:
         backbone: Of segment_anything's classes, its encoder unadapted.
         folder: Where to write; made if need be.
+
+    Raises:
+        BackboneError: the backbone is of other classes.
     """
+    if not hasattr(backbone.sam, "image_encoder"):
+        raise BackboneError(
+            f"{backbone.name} is not of segment_anything's classes; it is in Hugging Face's format already"
+        )
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,12 +44,6 @@ def draw(batch: int, resolution: int, objects: int, generator: Generator) -> Dra
     return Drawing(images=images, masks=_visible(layers) & (field_of_view & inside)[:, None])
 
 
-def draw_masks(batch: int, resolution: int, objects: int, generator: Generator) -> Tensor:
-    """Draw the masks (b × k × r × r booleans) of images that nobody paints."""
-    bank = NoiseBank.draw(resolution, generator)
-    return _visible([draw_shapes(batch, bank, thin=False) for _ in range(objects)])
-
-
 def _visible(layers: Sequence[Shapes]) -> Tensor:
     """Return the visible part of each layer (b × k × r × r booleans), later ones on top."""
     masks: list[Tensor] = []

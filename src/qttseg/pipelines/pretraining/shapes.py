@@ -28,13 +28,11 @@ class Shapes:
     thin: Tensor
 
 
-def draw_shapes(batch: int, bank: NoiseBank, *, thin: bool = True) -> Shapes:
+def draw_shapes(batch: int, bank: NoiseBank) -> Shapes:
     """Draw one shape for each image, of a family of its own."""
     generator, resolution = bank.generator, bank.fields.shape[-1]
     families = torch.multinomial(
-        torch.tensor(
-            [family.weight if thin or not family.thin else 0.0 for family in _FAMILIES], device=generator.device
-        ),
+        torch.tensor([family.weight for family in _FAMILIES], device=generator.device),
         batch,
         replacement=True,
         generator=generator,
@@ -45,8 +43,8 @@ def draw_shapes(batch: int, bank: NoiseBank, *, thin: bool = True) -> Shapes:
         count = int(chosen.sum())
         if count:
             signed[chosen] = family.draw(count, bank)
-    is_thin = torch.tensor([family.thin for family in _FAMILIES], device=generator.device)[families]
-    return Shapes(signed=signed, thin=is_thin)
+    thin = torch.tensor([family.thin for family in _FAMILIES], device=generator.device)[families]
+    return Shapes(signed=signed, thin=thin)
 
 
 def _grid(resolution: int, device: torch.device) -> tuple[Tensor, Tensor]:
