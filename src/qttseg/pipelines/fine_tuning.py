@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
 from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors, trains_encoder
+from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
-from qttseg.pipelines.losses import bce_loss, dice_loss
-from qttseg.pipelines.prompts import ClassPrompts, class_prompts
+from qttseg.pipelines.losses import mask_loss
 from qttseg.pipelines.schedules import build_schedule
 from qttseg.pipelines.segmenter import Segmenter
-from qttseg.pipelines.views import Views, draw_views, view_images, view_labels
+from qttseg.pipelines.views import view_images
 from qttseg.pipelines.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CLIP = 1.0
+CLIP = 1.0
+"""Largest norm of a step's gradient."""
 
 
 class Diverged(Exception):  # noqa: N818 (an outcome, not an error of the program)
@@ -70,22 +70,6 @@ class FineTuningState:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return cls(epoch=int(metadata["epoch"]), tensors=tensors, progress=metadata["progress"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """Images of a training step with their views and prompts."""
-
-    images: Tensor
-    keys: list[str]
-    views: Views
-    prompts: ClassPrompts
-
-    def pieces(self, most: int | None) -> list[slice]:
-        """Return slices of at most `most` images that cover the batch."""
-        count = len(self.keys)
-        size = min(most or count, count)
-        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 class FineTuning:
@@ -141,11 +125,11 @@ class FineTuning:
 
     def _train_epoch(self, deadline: Deadline) -> EpochRecord:
         started = self._clock()
-        generator = Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
+        generator = Generator().manual_seed(epoch_seed(self.seed, self.epoch))
         order = torch.randperm(len(self.workbench.split.train), generator=generator)
         losses: list[float] = []
         learning_rate = 0.0
-        with _seeded(_epoch_seed(self.seed, self.epoch), self._backbone.device):
+        with seeded(epoch_seed(self.seed, self.epoch), self._backbone.device):
             self._backbone.sam.train()
             for indices in order.split(self.workbench.protocol.batch_size):
                 learning_rate = float(self._optimizer.param_groups[0]["lr"])
@@ -164,41 +148,22 @@ class FineTuning:
             learning_rate=learning_rate,
             train_seconds=trained - started,
             validation_seconds=self._clock() - trained,
-            peak_memory=_peak_memory(self._backbone.device),
+            peak_memory=peak_memory(self._backbone.device),
         )
 
     def _step(self, indices: list[int], generator: Generator) -> float:
         """Take one optimisation step and return its loss."""
-        batch = self._batch(indices, generator)
+        batch = draw_batch(self.workbench, self.configuration, indices, generator)
         value = self._backward(batch) if len(batch.prompts.owner) else 0.0
         if not math.isfinite(value):
             raise Diverged(f"the loss is {value} in epoch {self.epoch + 1}")
         if len(batch.prompts.owner):
-            nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
+            nn.utils.clip_grad_norm_(self._parameters.values(), CLIP)
             self._optimizer.step()
         self._schedule.after_step()
         return value
 
-    def _batch(self, indices: list[int], generator: Generator) -> _Batch:
-        """Return images as augmentation shows them, with the prompts of what is then seen of their labels."""
-        bench, protocol = self.workbench, self.workbench.protocol
-        views = draw_views(
-            len(indices),
-            horizontal=bool(self.configuration["horizontal_flip"]),
-            vertical=bool(self.configuration["vertical_flip"]),
-            rotate=bool(self.configuration["random_rotate"]),
-            generator=generator,
-        )
-        prompts = class_prompts(
-            view_labels(bench.labels[indices].to(self._backbone.device), views),
-            classes=len(bench.dataset.classes),
-            noise=protocol.prompt_noise * self._backbone.resolution / 1024,
-            prompt=protocol.prompt,
-            generator=generator,
-        )
-        return _Batch(images=bench.images[indices], keys=[bench.keys[i] for i in indices], views=views, prompts=prompts)
-
-    def _backward(self, batch: _Batch) -> float:
+    def _backward(self, batch: Batch) -> float:
         """Return the loss of a batch and leave its gradients; where memory runs out, go on in a way that needs less."""
         while True:
             self._optimizer.zero_grad()
@@ -212,10 +177,10 @@ class FineTuning:
                 self._execution.prepare(self._backbone)
             torch.cuda.empty_cache()
 
-    def _backward_piece(self, batch: _Batch, piece: slice) -> float:
+    def _backward_piece(self, batch: Batch, piece: slice) -> float:
         """Add the gradients of some images' share of the batch's loss, and return that share.
 
-        The loss is BCE + Dice at the resolution of the square, averaged over the batch's prompts (QTT-SEG, Table 3).
+        The loss is averaged over the batch's prompts.
         """
         prompts = batch.prompts.of(piece)
         if not len(prompts.owner):
@@ -226,9 +191,7 @@ class FineTuning:
         else:
             embeddings = self._backbone.embed(images, views, keys=batch.keys[piece])
         logits, _ = self._backbone.decode(embeddings[prompts.owner], prompts.boxes)
-        full = F.interpolate(logits, prompts.targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-        bce = bce_loss(full, prompts.targets, prompts.valid)
-        loss = (bce + dice_loss(full, prompts.targets, prompts.valid)).sum() / len(batch.prompts.owner)
+        loss = mask_loss(logits, prompts.targets, prompts.valid).sum() / len(batch.prompts.owner)
         loss.backward()
         return loss.item()
 
@@ -267,19 +230,21 @@ class FineTuning:
         return Segmenter(backbone=self._backbone)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of everything that is drawn in an epoch."""
     return (seed * 1_000_003 + epoch * 7919 + 17) % 2**63
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw torch's own random numbers (dropout) from `seed`, and leave the outer stream as it was."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes in use so far: of the GPU, or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -30,6 +30,18 @@ def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return loss.sum(dim=(-2, -1)) / valid.sum(dim=(-2, -1)).clamp_min(1)
 
 
+def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return BCE + Dice of each mask at the resolution of the square (QTT-SEG, Table 3).
+
+    Args:
+        logits: p × 1 × h × w, on the decoder's grid.
+        target: p × r × r, 1 inside and 0 outside.
+        valid: p × r × r, 0 where a pixel does not count.
+    """
+    full = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return bce_loss(full, target, valid) + dice_loss(full, target, valid)
+
+
 def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, focus: float = 2.0) -> Tensor:
     """Return the focal loss (Lin et al. 2017, without class weights) averaged over valid pixels; shapes as `dice_loss`.
 

@@ -1,10 +1,11 @@
-"""One whole run: from a configuration to its learning curve, every ending typed."""
+"""Whole runs, one by one or packed: from configurations to learning curves, every ending typed."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -13,6 +14,7 @@ from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
 from qttseg.pipelines.fine_tuning import Diverged, FineTuning
+from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
 from qttseg.pipelines.workbench import Workbench
 
 
@@ -36,13 +38,50 @@ def fine_tune(run: Run, workbench: Workbench, deadline: Deadline = NEVER) -> Lea
         outcome, reason = Outcome.TIMED_OUT, str(reached)
     except OUT_OF_MEMORY as exhausted:
         outcome, reason = Outcome.OUT_OF_MEMORY, str(exhausted).splitlines()[0] if str(exhausted) else "out of memory"
+    return _curve(
+        run, outcome, reason, records, setup_seconds=setup, machine=describe_machine(workbench.backbone.device)
+    )
+
+
+def fine_tune_pack(runs: Sequence[Run], workbench: Workbench, deadline: Deadline = NEVER) -> list[LearningCurve]:
+    """Train several runs at once, as `fine_tune` would each: all with LoRA or all without, on one workbench.
+
+    The seconds of a record are its run's share of the pack's, and `machine` says so, as they are no others' to expect.
+
+    Raises:
+        torch.OutOfMemoryError: the pack is too large; nothing of it is kept.
+    """
+    started = time.perf_counter()
+    pack = PackedFineTuning(workbench, [run.configuration for run in runs], seed=runs[0].seed)
+    setup = (time.perf_counter() - started) / len(runs)
+    late = ""
+    try:
+        while pack.alive and pack.epoch < runs[0].protocol.epochs:
+            pack.train_epoch(deadline)
+    except DeadlineReached as reached:
+        late = str(reached)
+    machine = f"{describe_machine(workbench.backbone.device)}, packs of {len(runs)}"
+    curves = []
+    for run, member in zip(runs, pack.members, strict=True):
+        outcome, reason = Outcome.COMPLETED, ""
+        if member.diverged:
+            outcome, reason = Outcome.DIVERGED, member.diverged
+        elif late:
+            outcome, reason = Outcome.TIMED_OUT, late
+        curves.append(_curve(run, outcome, reason, member.records, setup_seconds=setup, machine=machine))
+    return curves
+
+
+def _curve(
+    run: Run, outcome: Outcome, reason: str, records: Sequence[EpochRecord], *, setup_seconds: float, machine: str
+) -> LearningCurve:
     return LearningCurve(
         run=run,
         outcome=outcome,
         reason=reason,
         records=tuple(records),
-        setup_seconds=setup,
-        machine=describe_machine(workbench.backbone.device),
+        setup_seconds=setup_seconds,
+        machine=machine,
         finished_at=time.time(),
         version=__version__,
     )

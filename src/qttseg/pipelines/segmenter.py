@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.embeddings import EmbeddingCache
 from qttseg.pipelines.prompts import Box, scaled_boxes
 from qttseg.pipelines.views import Extent, square_image
+
+if TYPE_CHECKING:
+    from qttseg.pipelines.packed_model import PackedModel
 
 _IMAGES_AT_ONCE = 8
 _PROMPTS_AT_ONCE = 64
@@ -73,27 +77,27 @@ def zero_shot_segmenter(backbone: Backbone) -> Segmenter:
 
 @torch.inference_mode()
 def label_maps(
-    backbone: Backbone, embeddings: Tensor, boxes: Sequence[Mapping[int, Box]], extents: Sequence[Extent]
+    model: Backbone | PackedModel, embeddings: Tensor, boxes: Sequence[Mapping[int, Box]], extents: Sequence[Extent]
 ) -> list[NDArray[np.uint8]]:
-    """Return the label map of each embedded image at its own size.
+    """Return the label map of each embedded image at its own size, h × w, or k × h × w of a pack of k models.
 
     Args:
-        backbone: Decodes.
-        embeddings: b × c × g × g.
+        model: Decodes.
+        embeddings: b × c × g × g, or k × b × c × g × g where the members of a pack differ in them.
         boxes: For each image, class id → box in pixels of the padded square.
         extents: Where each image lies in its square.
     """
     owners = [owner for owner, prompts in enumerate(boxes) for _ in prompts]
     flat = [box for prompts in boxes for box in prompts.values()]
     logits = [
-        backbone.decode(
-            embeddings[torch.tensor([owners[i] for i in chunk], device=embeddings.device)],
+        model.decode(
+            embeddings[..., torch.tensor([owners[i] for i in chunk], device=embeddings.device), :, :, :],
             torch.tensor([flat[i] for i in chunk], device=embeddings.device),
-        )[0][:, 0]
+        )[0][..., 0, :, :]
         for chunk in _chunks(len(flat), _PROMPTS_AT_ONCE)
     ]
-    stacked = torch.cat(logits) if logits else embeddings.new_zeros((0, 1, 1))
-    pieces = stacked.split([len(prompts) for prompts in boxes])
+    stacked = torch.cat(logits, dim=-3) if logits else embeddings.new_zeros((0, 1, 1))
+    pieces = stacked.split([len(prompts) for prompts in boxes], dim=-3)
     return [
         _label_map(piece, tuple(prompts), extent) for piece, prompts, extent in zip(pieces, boxes, extents, strict=True)
     ]
@@ -104,14 +108,15 @@ def _chunks(count: int, size: int) -> list[range]:
 
 
 def _label_map(logits: Tensor, classes: tuple[int, ...], extent: Extent) -> NDArray[np.uint8]:
-    """Return, for each pixel, the class with the highest positive logit, or 0 (SAM's own upsampling)."""
+    """Return, for each pixel, the class with the highest positive logit (… × c × h × w), or 0 (SAM's own upsampling)."""
     if not classes:
-        return np.zeros((extent.height, extent.width), np.uint8)
+        return np.zeros((*logits.shape[:-3], extent.height, extent.width), np.uint8)
     rows, columns = extent.inner
     size = (extent.resolution, extent.resolution)
-    full = F.interpolate(logits[None].float(), size, mode="bilinear", align_corners=False)[..., :rows, :columns]
+    full = logits.float().reshape(1, -1, *logits.shape[-2:])
+    full = F.interpolate(full, size, mode="bilinear", align_corners=False)[..., :rows, :columns]
     if (rows, columns) != (extent.height, extent.width):
         full = F.interpolate(full, (extent.height, extent.width), mode="bilinear", align_corners=False)
-    best, which = full[0].max(dim=0)
+    best, which = full.reshape(*logits.shape[:-2], extent.height, extent.width).max(dim=-3)
     ids = torch.tensor(classes, dtype=torch.uint8, device=best.device)[which]
     return torch.where(best > 0, ids, torch.zeros_like(ids)).cpu().numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from qttseg.pipelines.prompts import Box, scaled_boxes
 from qttseg.pipelines.scoring import image_prompts, image_score
 from qttseg.pipelines.segmenter import label_maps
 from qttseg.pipelines.views import Extent, square_image, square_labels
+
+if TYPE_CHECKING:
+    from qttseg.pipelines.packed_model import PackedModel
 
 _IMAGES_AT_ONCE = 8
 
@@ -105,26 +109,27 @@ class Workbench:
             execution=execution,
         )
 
-    def validation_maps(self, backbone: Backbone) -> list[NDArray[np.uint8]]:
-        """Return the label maps that `backbone` (this one or an adapted copy) predicts for the validation images."""
-        found: list[NDArray[np.uint8]] = []
+    def validate(self, backbone: Backbone) -> float:
+        """Return the mean validation score in [0, 1] of `backbone`, this one or an adapted copy."""
+        (score,) = self.scores(backbone)
+        return score
+
+    def scores(self, model: Backbone | PackedModel) -> list[float]:
+        """Return the mean validation score in [0, 1] of each member of `model`; a backbone is its own only member."""
+        of_images: list[list[float]] = []
         count = len(self.validation.masks)
         for start in range(0, count, _IMAGES_AT_ONCE):
             chunk = range(start, min(start + _IMAGES_AT_ONCE, count))
             images = self.validation.images[chunk.start : chunk.stop]
-            embeddings = backbone.embed(images, keys=self.validation.keys[chunk.start : chunk.stop])
+            embeddings = model.embed(images, keys=self.validation.keys[chunk.start : chunk.stop])
             boxes, extents = self.validation.boxes, self.validation.extents
-            found += label_maps(backbone, embeddings, [boxes[i] for i in chunk], [extents[i] for i in chunk])
-        return found
-
-    def validate(self, backbone: Backbone) -> float:
-        """Return the mean validation score in [0, 1] of `backbone`, this one or an adapted copy."""
-        maps = self.validation_maps(backbone)
-        scores = [
-            image_score(predicted, truth, metric=self.protocol.metric)
-            for predicted, truth in zip(maps, self.validation.masks, strict=True)
-        ]
-        return float(np.mean(scores))
+            found = label_maps(model, embeddings, [boxes[i] for i in chunk], [extents[i] for i in chunk])
+            for index, maps in zip(chunk, found, strict=True):
+                truth = self.validation.masks[index]
+                of_images.append(
+                    [image_score(own, truth, metric=self.protocol.metric) for own in maps.reshape(-1, *truth.shape)]
+                )
+        return [float(np.mean(scores)) for scores in zip(*of_images, strict=True)]
 
 
 def _validation(dataset: Dataset, indices: Sequence[int], protocol: Protocol, resolution: int, seed: int) -> Validation:

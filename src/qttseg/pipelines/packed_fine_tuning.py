@@ -1,0 +1,218 @@
+"""Many configurations of one dataset trained at once on one device, each as it would be alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.runs import EpochRecord
+from qttseg.pipelines.adapters import adapt
+from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.batches import Batch, draw_batch
+from qttseg.pipelines.deadline import NEVER, Deadline
+from qttseg.pipelines.fine_tuning import CLIP, epoch_seed, peak_memory, seeded
+from qttseg.pipelines.losses import mask_loss
+from qttseg.pipelines.packed_model import PackedModel
+from qttseg.pipelines.schedules import Schedule, build_schedule
+from qttseg.pipelines.views import view_images
+from qttseg.pipelines.workbench import Workbench
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One configuration of a pack.
+
+    Attributes:
+        configuration: Its hyperparameters.
+        records: One for each finished epoch; seconds are its share of the pack's.
+        diverged: Why its training ended early; empty while it goes on.
+    """
+
+    configuration: Configuration
+    vector: Tensor
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    records: list[EpochRecord] = field(default_factory=list)
+    diverged: str = ""
+    _generator: Generator = field(default_factory=Generator)
+    _losses: list[float] = field(default_factory=list)
+    _rate: float = 0.0
+
+    def begin_epoch(self, seed: int, images: int) -> list[int]:
+        """Draw from `seed` in the coming epoch; return the order of the images."""
+        self._generator.manual_seed(seed)
+        self._losses.clear()
+        order: list[int] = torch.randperm(images, generator=self._generator).tolist()
+        return order
+
+    def draw(self, workbench: Workbench, indices: list[int]) -> Batch:
+        """Return these training images as this configuration sees them now."""
+        return draw_batch(workbench, self.configuration, indices, self._generator)
+
+    def step(self, loss: float, *, prompts: int) -> None:
+        """Move along the gradient of a batch of so many prompts; end here where its loss is no finite number."""
+        if not math.isfinite(loss):
+            self.diverged = f"the loss is {loss} in epoch {len(self.records) + 1}"
+            return
+        self._losses.append(loss)
+        self._rate = float(self.optimizer.param_groups[0]["lr"])
+        if prompts:
+            nn.utils.clip_grad_norm_([self.vector], CLIP)
+            self.optimizer.step()
+        self.schedule.after_step()
+
+    def end_epoch(self, score: float, *, train_seconds: float, validation_seconds: float) -> None:
+        """Add the record of an epoch that took this member so long."""
+        self.schedule.after_epoch(score)
+        self.records.append(
+            EpochRecord(
+                epoch=len(self.records) + 1,
+                score=score,
+                train_loss=sum(self._losses) / len(self._losses),
+                learning_rate=self._rate,
+                train_seconds=train_seconds,
+                validation_seconds=validation_seconds,
+                peak_memory=peak_memory(self.vector.device),
+            )
+        )
+
+
+class PackedFineTuning:
+    """The trainings of several configurations on a workbench, step by step together.
+
+    Every member sees the images, views and prompts that it would see alone, has its own AdamW and schedule, and ends
+    alone when it diverges: its learning curve is that of a `FineTuning`, but for rounding and dropout's random numbers.
+    On a GPU, which one small model cannot fill, a pack costs little more than a single training; on a CPU it saves
+    nothing. Packs always train whole batches, with everything kept for the way back.
+
+    Args:
+        workbench: Where they train.
+        configurations: All with LoRA, or all without; ranks may differ.
+        seed: Every member's.
+        clock: Seconds, never falling.
+
+    Raises:
+        ConfigurationError: some configurations have LoRA and others have not.
+    """
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        configurations: Sequence[Configuration],
+        *,
+        seed: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.workbench = workbench
+        self.seed = seed
+        self.epoch = 0
+        self._clock = clock
+        self._model = PackedModel(
+            [adapt(workbench.backbone, configuration, seed=seed) for configuration in configurations],
+            [float(c["lora_dropout"]) if c["lora"] else 0.0 for c in configurations],
+        )
+        self.members = [
+            self._member(configuration, vector)
+            for configuration, vector in zip(configurations, self._model.vectors, strict=True)
+        ]
+
+    def _member(self, configuration: Configuration, vector: Tensor) -> Member:
+        protocol = self.workbench.protocol
+        optimizer = torch.optim.AdamW(
+            [vector], lr=float(configuration["lr"]), weight_decay=float(configuration["weight_decay"]), fused=True
+        )
+        steps = math.ceil(len(self.workbench.split.train) / protocol.batch_size)
+        schedule = build_schedule(configuration, optimizer, epochs=protocol.epochs, steps_per_epoch=steps)
+        return Member(configuration=configuration, vector=vector, optimizer=optimizer, schedule=schedule)
+
+    @property
+    def alive(self) -> list[Member]:
+        """The members that have not diverged."""
+        return [member for member in self.members if not member.diverged]
+
+    def train_epoch(self, deadline: Deadline = NEVER) -> None:
+        """Train every member that is alive one more epoch, validate it and add to its records.
+
+        Raises:
+            DeadlineReached: the deadline passed; the epoch is lost.
+        """
+        started = self._clock()
+        seed = epoch_seed(self.seed, self.epoch)
+        order: list[int] = []
+        for member in self.alive:
+            order = member.begin_epoch(seed, len(self.workbench.split.train))
+        size = self.workbench.protocol.batch_size
+        with seeded(seed, self._model.base.device):
+            self._model.base.sam.train()
+            for start in range(0, len(order), size):
+                self._step(order[start : start + size])
+                deadline.check()
+            self._model.base.sam.eval()
+        trained = self._clock()
+        alive = self.alive
+        scores = self.workbench.scores(self._model) if alive else []
+        deadline.check()
+        self.epoch += 1
+        ended = self._clock()
+        for member, score in zip(alive, scores, strict=True):
+            member.end_epoch(
+                score,
+                train_seconds=(trained - started) / len(alive),
+                validation_seconds=(ended - trained) / len(alive),
+            )
+
+    def _step(self, indices: list[int]) -> None:
+        """Take one optimisation step of every member that is alive."""
+        alive = self.alive
+        if not alive:
+            return
+        batches = [member.draw(self.workbench, indices) for member in alive]
+        for member, batch, loss in zip(alive, batches, self._backward(batches), strict=True):
+            member.step(loss, prompts=len(batch.prompts.owner))
+        self._model.keep([place for place, member in enumerate(self.members) if not member.diverged])
+
+    def _backward(self, batches: Sequence[Batch]) -> list[float]:
+        """Leave each member's gradients in its vector and return the losses, each averaged over its own prompts."""
+        for vector in self._model.vectors:
+            vector.grad = None
+        most = max(len(batch.prompts.owner) for batch in batches)
+        if not most:
+            return [0.0] * len(batches)
+        base = self._model.base
+        if self._model.trains_encoder:
+            inputs = [view_images(base.normalise(batch.images), batch.views) for batch in batches]
+        else:
+            inputs = [base.embed(batch.images, batch.views, keys=batch.keys) for batch in batches]
+        prompts = zip(*(_padded_prompts(batch, most) for batch in batches), strict=True)
+        loss = _loss_from_images if self._model.trains_encoder else _loss_from_embeddings
+        losses: Tensor = self._model.each(loss, torch.stack(inputs), *(torch.stack(tensors) for tensors in prompts))
+        losses.sum().backward()
+        values: list[float] = losses.tolist()
+        return values
+
+
+def _loss_from_images(backbone: Backbone, images: Tensor, *prompts: Tensor) -> Tensor:
+    return _loss_from_embeddings(backbone, backbone.encode(images), *prompts)
+
+
+def _loss_from_embeddings(
+    backbone: Backbone, embeddings: Tensor, owner: Tensor, boxes: Tensor, targets: Tensor, valid: Tensor, share: Tensor
+) -> Tensor:
+    """Return the loss of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
+    logits, _ = backbone.decode(embeddings[owner], boxes)
+    return (mask_loss(logits, targets, valid) * share).sum()
+
+
+def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:
+    """Return owner, boxes, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
+    prompts = batch.prompts
+    count = len(prompts.owner)
+    share = prompts.boxes.new_full((count,), 1 / max(1, count))
+    tensors = (prompts.owner, prompts.boxes, prompts.targets, prompts.valid, share)
+    return tuple(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors)

@@ -1,0 +1,106 @@
+import math
+
+import pytest
+import torch
+
+from qttseg.errors import ConfigurationError
+from qttseg.metadata.configurations import Configuration
+from qttseg.pipelines.deadline import Deadline, DeadlineReached
+from qttseg.pipelines.fine_tuning import FineTuning
+from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
+from qttseg.pipelines.spaces import search_space
+from qttseg.pipelines.workbench import Workbench
+
+
+@pytest.fixture
+def bench(discs, protocol):
+    return Workbench.prepare(discs(3), protocol, load_backbone().remembering(), seed=0)
+
+
+def one_of_each_schedule(*, lora):
+    """Configurations that differ in schedule, rates, augmentation and rank; without dropout, whose draws differ."""
+    drawn = [c for c in search_space("paper").sample(600, seed=2) if c["lora"] == lora]
+    chosen = {c["sched"]: c for c in drawn}
+    changes = {"lora_dropout": 0.0} if lora else {}
+    return [Configuration({**c, **changes}) for c in chosen.values()]
+
+
+def alone(bench, configuration, epochs):
+    training = FineTuning(bench, configuration, seed=3)
+    return [training.train_epoch() for _ in range(epochs)]
+
+
+@pytest.mark.parametrize("lora", [0, 1])
+def test_each_member_learns_as_it_would_alone(bench, lora):
+    configurations = one_of_each_schedule(lora=lora)
+    if lora:
+        configurations = configurations[:3]
+        assert len({c["lora_rank"] for c in configurations}) > 1
+    else:
+        assert len(configurations) == 6
+    pack = PackedFineTuning(bench, configurations, seed=3)
+    for _ in range(2):
+        pack.train_epoch()
+    for member, configuration in zip(pack.members, configurations, strict=True):
+        for found, expected in zip(member.records, alone(bench, configuration, 2), strict=True):
+            assert found.epoch == expected.epoch
+            assert found.learning_rate == expected.learning_rate
+            assert found.train_loss == pytest.approx(expected.train_loss, rel=2e-3)
+            assert found.score == pytest.approx(expected.score, abs=5e-3)
+
+
+def test_who_diverges_does_not_touch_the_others(bench, decoder_only):
+    hopeless = Configuration({**decoder_only, "lr": 1e30})
+    pack = PackedFineTuning(bench, [decoder_only, hopeless, decoder_only], seed=3)
+    for _ in range(2):
+        pack.train_epoch()
+    assert "the loss is" in pack.members[1].diverged
+    assert len(pack.alive) == 2
+    expected = alone(bench, decoder_only, 2)
+    for member in pack.alive:
+        assert [r.score for r in member.records] == pytest.approx([r.score for r in expected], abs=5e-3)
+    for vector in (member.vector for member in pack.alive):
+        assert torch.isfinite(vector).all()
+
+
+def test_a_pack_of_which_all_diverge_ends(bench, decoder_only):
+    pack = PackedFineTuning(bench, [Configuration({**decoder_only, "lr": 1e30})] * 2, seed=0)
+    pack.train_epoch()
+    pack.train_epoch()
+    assert pack.alive == []
+    assert all("loss" in member.diverged for member in pack.members)
+
+
+def test_members_have_dropout_of_their_own(bench, with_lora):
+    configurations = [Configuration({**with_lora, "lora_dropout": rate}) for rate in (0.0, 0.0, 0.5)]
+    pack = PackedFineTuning(bench, configurations, seed=3)
+    pack.train_epoch()
+    first, second, dropping = (member.records[0].train_loss for member in pack.members)
+    assert first == pytest.approx(second, rel=1e-5)
+    assert not math.isclose(first, dropping, rel_tol=1e-5)
+
+
+def test_padding_of_small_ranks_never_moves(bench, with_lora):
+    small, large = (Configuration({**with_lora, "lora_rank": rank, "lora_dropout": 0.0}) for rank in (2, 8))
+    pack = PackedFineTuning(bench, [small, large], seed=3)
+    before = [int((member.vector == 0).sum()) for member in pack.members]
+    pack.train_epoch()
+    still = [int((member.vector == 0).sum()) for member in pack.members]
+    own = sum(
+        p.numel() for p in FineTuning(bench, small, seed=3).segmenter().backbone.sam.parameters() if p.requires_grad
+    )
+    padding = pack.members[0].vector.numel() - own
+    assert padding > 0
+    assert still[0] >= padding
+    assert before[0] > still[0]
+
+
+def test_a_deadline_ends_a_pack(bench, decoder_only):
+    with pytest.raises(DeadlineReached):
+        PackedFineTuning(bench, [decoder_only] * 2, seed=0).train_epoch(Deadline.after(-1.0))
+
+
+def test_different_structures_are_refused(bench, decoder_only, with_lora):
+    with pytest.raises(ConfigurationError, match="in one pack"):
+        PackedFineTuning(bench, [decoder_only, with_lora], seed=0)
