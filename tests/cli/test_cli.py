@@ -22,7 +22,7 @@ COMMANDS = {
         ),
     ]
     for name, command in group.commands.items()
-    if not hasattr(command, "commands")
+    if not hasattr(command, "commands") or command.invoke_without_command
 }
 
 
@@ -45,7 +45,7 @@ def qttseg(monkeypatch, capfd):
 
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
-        "datasets list", "datasets verify", "collect", "meta summary", "meta query", "meta import", "train",
+        "datasets list", "datasets verify", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
         "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables",
         "backbone pretrain", "demo",
     }  # fmt: skip
@@ -84,7 +84,7 @@ def test_help_and_import_load_nothing_heavy():
         (["collect", "--epochs", "0"], "protocol.epochs is 0"),
         (["collect", "--space", "papre"], "unknown search space 'papre'; known are paper"),
         (["collect", "--backbone", "sam-mega"], "unknown backbone 'sam-mega'"),
-        (["collect", "--status"], "run qttseg collect first"),
+        (["collect", "status"], "run qttseg collect first"),
         (["meta", "summary"], "run qttseg collect first"),
         (["meta", "import", "nowhere.csv"], "nowhere.csv"),
         (["train"], "run qttseg collect first"),

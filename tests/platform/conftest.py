@@ -1,10 +1,14 @@
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
-from qttseg.metadata.runs import Run
+from qttseg.metadata.runs import LearningCurve, Outcome, Run
+from qttseg.platform.executors import Work
+from qttseg.platform.queue import Pack
 
 MakeRun = Callable[..., Run]
 
@@ -23,3 +27,35 @@ def make_run() -> MakeRun:
         )
 
     return make
+
+
+@pytest.fixture
+def one_by_one() -> Callable[[Callable[[Run], LearningCurve]], Callable[[], Work]]:
+    """Make work of packs from what is done with each run."""
+
+    def make(do: Callable[[Run], LearningCurve]) -> Callable[[], Work]:
+        def work(pack: Pack) -> list[LearningCurve]:
+            return [do(run) for run in pack]
+
+        return lambda: work
+
+    return make
+
+
+@pytest.fixture
+def completing() -> Callable[[], Work]:
+    """Make work that completes every run at once."""
+
+    def work(pack: Pack) -> list[LearningCurve]:
+        return [LearningCurve(run=run, outcome=Outcome.COMPLETED) for run in pack]
+
+    return lambda: work
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[None]:
+    folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own folders have names too long for Ray's sockets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
+    shutil.rmtree(folder, ignore_errors=True)

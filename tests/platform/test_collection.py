@@ -10,46 +10,46 @@ from pathlib import Path
 
 import pytest
 
-from qttseg.errors import CollectionError, StoreError
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
 from qttseg.metadata.store import CurveStore
-from qttseg.platform.collection import Progress, collect, status
-from qttseg.platform.executors import InProcessExecutor
+from qttseg.platform.collection import Progress, collect
+from qttseg.platform.executors import InProcessExecutor, Work
 
 MakeRun = Callable[..., Run]
+OneByOne = Callable[[Callable[[Run], LearningCurve]], Callable[[], Work]]
 
 
 def completed(run: Run) -> LearningCurve:
     return LearningCurve(run=run, outcome=Outcome.COMPLETED)
 
 
-def test_only_what_is_missing_is_done(tmp_path: Path, make_run: MakeRun):
+def test_only_what_is_missing_is_done(tmp_path: Path, make_run: MakeRun, one_by_one: OneByOne):
     plan = [make_run(x=x) for x in range(10)]
     store = CurveStore(tmp_path)
     store.append([completed(run) for run in plan[:4]])
     news: list[Progress] = []
-    report = collect(plan, store, InProcessExecutor(), lambda: completed, on_progress=news.append)
+    report = collect(plan, store, InProcessExecutor(), one_by_one(completed), on_progress=news.append)
     assert (report.done, report.skipped, report.outcomes) == (6, 4, {Outcome.COMPLETED: 6})
     assert [(item.done, item.total) for item in news] == [(done, 6) for done in range(1, 7)]
     assert store.run_ids() == {run.id for run in plan}
-    assert collect(plan, store, InProcessExecutor(), lambda: completed).done == 0
+    assert collect(plan, store, InProcessExecutor(), one_by_one(completed)).done == 0
 
 
-def test_failures_are_done_again_only_when_asked(tmp_path: Path, make_run: MakeRun):
+def test_failures_are_done_again_only_when_asked(tmp_path: Path, make_run: MakeRun, one_by_one: OneByOne):
     plan = [make_run(x=x) for x in range(3)]
     store = CurveStore(tmp_path)
 
     def unlucky(run: Run) -> LearningCurve:
         raise ValueError(f"no luck with {run.configuration['x']}")
 
-    assert collect(plan, store, InProcessExecutor(), lambda: unlucky).outcomes == {Outcome.FAILED: 3}
-    assert collect(plan, store, InProcessExecutor(), lambda: completed).skipped == 3
-    report = collect(plan, store, InProcessExecutor(), lambda: completed, retry_failed=True)
+    assert collect(plan, store, InProcessExecutor(), one_by_one(unlucky)).outcomes == {Outcome.FAILED: 3}
+    assert collect(plan, store, InProcessExecutor(), one_by_one(completed)).skipped == 3
+    report = collect(plan, store, InProcessExecutor(), one_by_one(completed), retry_failed=True)
     assert report.outcomes == {Outcome.COMPLETED: 3}
     assert store.run_ids({Outcome.FAILED}) == frozenset()
 
 
-def test_an_interruption_loses_only_the_run_in_flight(tmp_path: Path, make_run: MakeRun):
+def test_an_interruption_loses_only_the_run_in_flight(tmp_path: Path, make_run: MakeRun, one_by_one: OneByOne):
     plan = [make_run(x=x) for x in range(10)]
 
     def interrupted(run: Run) -> LearningCurve:
@@ -59,11 +59,13 @@ def test_an_interruption_loses_only_the_run_in_flight(tmp_path: Path, make_run: 
 
     store = CurveStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        collect(plan, store, InProcessExecutor(), lambda: interrupted)
+        collect(plan, store, InProcessExecutor(), one_by_one(interrupted))
     assert store.run_ids() == {run.id for run in plan[:5]}
 
 
-def test_each_finished_run_is_stored_at_once_and_small_files_are_merged(tmp_path: Path, make_run: MakeRun):
+def test_each_finished_run_is_stored_at_once_and_small_files_are_merged(
+    tmp_path: Path, make_run: MakeRun, one_by_one: OneByOne
+):
     stored: list[tuple[int, int]] = []
     store = CurveStore(tmp_path)
 
@@ -71,45 +73,38 @@ def test_each_finished_run_is_stored_at_once_and_small_files_are_merged(tmp_path
         if news.done % 50 == 7:
             stored.append((len(store.run_ids()) - news.done, len(list((tmp_path / "curves").iterdir()))))
 
-    collect([make_run(x=x) for x in range(220)], store, InProcessExecutor(), lambda: completed, on_progress=look)
+    collect([make_run(x=x) for x in range(220)], store, InProcessExecutor(), one_by_one(completed), on_progress=look)
     assert [missing for missing, _ in stored] == [0] * 5
     assert max(files for _, files in stored) < 110
     assert len(list((tmp_path / "curves").iterdir())) == 1
 
 
-def test_status_tells_what_is_done_what_failed_and_how_long_it_will_take(tmp_path: Path, make_run: MakeRun):
+def test_packs_that_finish_are_stored_as_one_file(tmp_path: Path, make_run: MakeRun, completing: Callable[[], Work]):
     store = CurveStore(tmp_path)
-    with pytest.raises(CollectionError, match="run qttseg collect first"):
-        status(store)
-    plan = [make_run(x=x) for x in range(10)]
-    store.append([completed(make_run(x=77))])  # of another plan
+    files: list[int] = []
 
-    def work(run: Run) -> LearningCurve:
-        x = int(run.configuration["x"])
-        if x == 6:
-            raise KeyboardInterrupt
-        outcome = Outcome.DIVERGED if x in {1, 2} else Outcome.COMPLETED
-        reason = "the loss is nan" if outcome is Outcome.DIVERGED else ""
-        return LearningCurve(run=run, outcome=outcome, reason=reason, finished_at=1000.0 + 10 * (x + 1))
+    def look(news: Progress) -> None:
+        assert len(store.run_ids()) >= news.done
+        files.append(len(list((tmp_path / "curves").iterdir())))
 
-    with pytest.raises(KeyboardInterrupt):
-        collect(plan, store, InProcessExecutor(), lambda: work, clock=lambda: 1000.0)
-    seen = status(store)
-    assert (seen.total, seen.done, seen.missing) == (10, 6, 4)
-    assert seen.outcomes == {Outcome.COMPLETED: 4, Outcome.DIVERGED: 2}
-    assert seen.reasons == {"the loss is nan": 2}
-    assert seen.runs_per_hour == pytest.approx(360)
-    assert seen.seconds_left == pytest.approx(40)
+    collect([make_run(x=x) for x in range(64)], store, InProcessExecutor(pack=8), completing, on_progress=look)
+    assert max(files) <= 20
+    assert store.run_ids() == {make_run(x=x).id for x in range(64)}
 
 
-def test_a_plan_that_is_no_plan_is_refused(tmp_path: Path):
+def test_what_took_long_before_comes_first(tmp_path: Path, make_run: MakeRun, one_by_one: OneByOne):
     store = CurveStore(tmp_path)
-    store.write_json("plan.json", {"runs": 3})
-    with pytest.raises(CollectionError, match="is not a plan"):
-        status(store)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(StoreError, match="damaged"):
-        status(store)
+    order: list[str] = []
+
+    def timed(run: Run) -> LearningCurve:
+        order.append(run.dataset)
+        seconds = 90.0 if run.dataset == "large" else 3.0
+        return LearningCurve(run=run, outcome=Outcome.COMPLETED, setup_seconds=seconds)
+
+    plan = [make_run(name, x=x) for x in range(4) for name in ("small", "large")]
+    collect(plan[:2], store, InProcessExecutor(), one_by_one(timed))
+    collect(plan, store, InProcessExecutor(), one_by_one(timed))
+    assert order[2:] == ["large"] * 3 + ["small"] * 3
 
 
 COLLECTING = """
@@ -127,9 +122,9 @@ COLLECTING = """
         for x in range(20) for name in ("polyp", "leaf")
     ]
 
-    def work(run):
+    def work(pack):
         time.sleep(float(sys.argv[2]))
-        return LearningCurve(run=run, outcome=Outcome.COMPLETED)
+        return [LearningCurve(run=run, outcome=Outcome.COMPLETED) for run in pack]
 
     collect(plan, CurveStore(sys.argv[1]), InProcessExecutor(), lambda: work)
 """

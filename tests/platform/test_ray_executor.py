@@ -1,8 +1,7 @@
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,27 +9,26 @@ import ray
 
 from qttseg.errors import CollectionError
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
+from qttseg.platform.executors import Work
+from qttseg.platform.queue import Pack
 from qttseg.platform.ray_executor import RayExecutor
 
 MakeRun = Callable[..., Run]
 
+pytestmark = pytest.mark.usefixtures("ray_folder")
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_folder() -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own folders have names too long for Ray's sockets
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        yield
-    shutil.rmtree(folder, ignore_errors=True)
+
+def alike(_: Run) -> float:
+    return 1.0
 
 
 def test_runs_survive_the_death_of_their_workers(tmp_path: Path, make_run: MakeRun):
     folder = str(tmp_path)
 
-    def make_work() -> Callable[[Run], LearningCurve]:
+    def make_work() -> Work:
         (Path(folder) / f"worker-{os.getpid()}").touch()
 
-        def work(run: Run) -> LearningCurve:
+        def do(run: Run) -> LearningCurve:
             match run.configuration["kind"]:
                 case "killed once" if not (Path(folder) / "killed").exists():
                     (Path(folder) / "killed").touch()
@@ -44,12 +42,13 @@ def test_runs_survive_the_death_of_their_workers(tmp_path: Path, make_run: MakeR
             machine = f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}"
             return LearningCurve(run=run, outcome=Outcome.COMPLETED, machine=machine)
 
-        return work
+        return lambda pack: [do(run) for run in pack]
 
     kinds = ("killed once", "exits always", "raises", "exhausts memory", *(f"fine {number}" for number in range(8)))
     runs = [make_run(kind=kind) for kind in kinds]
-    executor = RayExecutor(workers=2, cpus=1)
-    curves = {str(curve.run.configuration["kind"]): curve for curve in executor.run(make_work, runs)}
+    executor = RayExecutor(workers=2, cpus=1, pack=2)
+    done = executor.run(make_work, runs, alike)
+    curves = {str(curve.run.configuration["kind"]): curve for some in done for curve in some}
 
     assert set(curves) == set(kinds)
     assert curves["killed once"].outcome is Outcome.COMPLETED
@@ -64,21 +63,35 @@ def test_runs_survive_the_death_of_their_workers(tmp_path: Path, make_run: MakeR
     assert not ray.is_initialized()
 
 
+def test_a_worker_that_is_stuck_is_replaced_and_its_runs_have_timed_out(make_run: MakeRun):
+    def work(pack: Pack) -> list[LearningCurve]:
+        if any(run.configuration["kind"] == "stuck" for run in pack):
+            time.sleep(600)
+        return [LearningCurve(run=run, outcome=Outcome.COMPLETED) for run in pack]
+
+    runs = [make_run(kind=kind) for kind in ("stuck", *(f"fine {number}" for number in range(6)))]
+    done = RayExecutor(workers=1, limit=2.0).run(lambda: work, runs, alike)
+    outcomes = {curve.run.configuration["kind"]: (curve.outcome, curve.reason) for some in done for curve in some}
+    assert outcomes.pop("stuck") == (Outcome.TIMED_OUT, "no news of its worker for 2 s")
+    assert len(outcomes) == 6
+    assert {outcome for outcome, _ in outcomes.values()} == {Outcome.COMPLETED}
+
+
 def test_a_ray_that_ran_before_goes_on_and_bad_set_ups_are_told(make_run: MakeRun):
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
 
-        def broken() -> Callable[[Run], LearningCurve]:
+        def broken() -> Work:
             raise ValueError("no such backbone")
 
-        def dying() -> Callable[[Run], LearningCurve]:
+        def dying() -> Work:
             os._exit(1)
 
         executor = RayExecutor(workers=1, retries=0)
         with pytest.raises(CollectionError, match="cannot be set up: no such backbone"):
-            list(executor.run(broken, [make_run(x=1)]))
+            list(executor.run(broken, [make_run(x=1)], alike))
         with pytest.raises(CollectionError, match="die while they are set up"):
-            list(executor.run(dying, [make_run(x=1)]))
+            list(executor.run(dying, [make_run(x=1)], alike))
         assert ray.is_initialized()
     finally:
         ray.shutdown()

@@ -18,9 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tune, predict, collect, predictors, bench, demo):
+for module in (tune, predict, predictors, bench, demo):
     module.add_commands(app)
-for module in (datasets, meta, backbone):
+for module in (collect, datasets, meta, backbone):
     app.add_typer(module.app)
 app.add_typer(predictors.app)
 

@@ -10,31 +10,47 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qttseg.cli import options
-from qttseg.cli.console import err, out, progress_bar, show_pairs
+from qttseg.cli.console import err, out, progress_bar, show_pairs, show_rows
 
 if TYPE_CHECKING:
     from qttseg.metadata.protocol import Protocol
+    from qttseg.metadata.runs import Run
     from qttseg.metadata.store import CurveStore
     from qttseg.pipelines.execution import Execution
-    from qttseg.platform.collection import CollectionReport, Status
+    from qttseg.platform.collection import CollectionReport
+
+_PACK_ON_GPU = 16
+_STUCK_AFTER = 3.0
+"""Times the limit of a pack's runs, preparing included, after which its worker is taken for stuck."""
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add `collect` to the command line."""
-    app.command(epilog="Example: qttseg collect --runs 200 --datasets procedural13 --workers 2")(collect)
+app = typer.Typer(name="collect")
+
+Runs = Annotated[int, typer.Option(help="(configuration, dataset) pairs in all, those already stored included.")]
+Datasets = Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")]
+Workers = Annotated[int, typer.Option(help="Ray workers; 0 trains in this process, without Ray.")]
+Gpus = Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction shares one.")]
+Space = Annotated[str, typer.Option(help="Search space.")]
+Pack = Annotated[
+    int | None, typer.Option(help="Most runs trained at once on a device; by default 16 on GPUs and 1 on CPUs.")
+]
 
 
+@app.callback(invoke_without_command=True, epilog="Example: qttseg collect --runs 200 --workers 2")
 def collect(
-    runs: Annotated[
-        int, typer.Option(help="(configuration, dataset) pairs in all, those already stored included.")
-    ] = 200,
-    datasets: Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")] = "procedural13",
+    context: typer.Context,
+    runs: Runs = 200,
+    datasets: Datasets = "procedural13",
     store: options.Store = options.STORE,
-    workers: Annotated[int, typer.Option(help="Ray workers; 0 trains in this process, without Ray.")] = 0,
+    workers: Workers = 0,
     cpus: Annotated[float, typer.Option(help="CPUs of each Ray worker.")] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction shares one.")] = 0.0,
+    gpus: Gpus = 0.0,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, as `auto`; a local one by default.")] = None,
-    space: Annotated[str, typer.Option(help="Search space.")] = "paper",
+    pack: Pack = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Most time of one run's training, as 10m; a longer one is recorded as timed out.")
+    ] = None,
+    space: Space = "paper",
     backbone: options.Backbone = "sam-nano",
     micro_batch: options.MicroBatch = None,
     checkpointing: options.Checkpointing = False,
@@ -46,18 +62,15 @@ def collect(
     seed: options.Seed = 0,
     resume: Annotated[bool, typer.Option(help="Do only what the store lacks; --no-resume wants a new store.")] = True,
     retry_failed: Annotated[bool, typer.Option(help="Do stored failures again.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Show how far the store's collection is, and stop.")] = False,
 ) -> None:
     """Collect learning curves; a second call does only what is missing, however the first one ended."""
     from qttseg.errors import CollectionError
     from qttseg.metadata.datasets import resolve_suite
     from qttseg.metadata.store import CurveStore
-    from qttseg.platform import collection
 
-    curves = CurveStore(store)
-    if status:
-        _show_status(collection.status(curves))
+    if context.invoked_subcommand is not None:
         return
+    curves = CurveStore(store)
     if not resume and not curves.is_empty:
         raise CollectionError(f"{store} already holds curves; name another --store, or leave out --no-resume")
     try:
@@ -73,6 +86,8 @@ def collect(
             cpus=cpus,
             gpus=gpus,
             address=address,
+            pack=pack,
+            limit=None if limit is None else options.seconds_of(limit),
             retry_failed=retry_failed,
             execution=options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled),
             embeddings=embeddings,
@@ -84,6 +99,80 @@ def collect(
     out.print(
         f"{report.done} runs in {report.seconds:.0f} s ({outcomes}), {report.skipped} were there before → {store}"
     )
+
+
+@app.command(epilog="Example: qttseg collect status --store curves")
+def status(store: options.Store = options.STORE) -> None:
+    """Show how far the store's collection is, running or not: outcomes, reasons, rate, time left, cost by dataset."""
+    from qttseg.metadata.store import CurveStore
+    from qttseg.platform.status import status as status_of
+
+    seen = status_of(CurveStore(store))
+    show_pairs(
+        {
+            "runs planned": seen.total,
+            "done": seen.done,
+            "missing": seen.missing,
+            **{f"  {outcome}": count for outcome, count in seen.outcomes.items()},
+            "runs per hour": None if seen.runs_per_hour is None else f"{seen.runs_per_hour:.0f}",
+            "time left": None if seen.seconds_left is None else f"{seen.seconds_left / 60:.0f} min",
+        }
+    )
+    for reason, count in seen.reasons.items():
+        out.print(f"{count} × {reason}", markup=False)
+    show_rows(
+        ("dataset", "runs", "done", "worker hours"),
+        [(name, own.total, own.done, own.seconds / 3600) for name, own in seen.datasets.items()],
+    )
+
+
+@app.command(epilog="Example: qttseg collect plan --runs 2000 --workers 8 --gpus 1")
+def plan(
+    runs: Runs = 200,
+    datasets: Datasets = "procedural13",
+    store: options.Store = options.STORE,
+    workers: Workers = 1,
+    gpus: Gpus = 0.0,
+    space: Space = "paper",
+    backbone: options.Backbone = "sam-nano",
+    images: options.Images = None,
+    test_images: options.TestImages = None,
+    epochs: options.Epochs = None,
+    seed: options.Seed = 0,
+) -> None:
+    """Show what a collection would do and cost, without doing it.
+
+    Seconds of a run are what such runs cost so far in the store; where it holds none, two epochs are tried on this
+    machine, which says nothing of another.
+    """
+    from qttseg.metadata.datasets import resolve_suite
+    from qttseg.metadata.store import CurveStore
+    from qttseg.platform.costs import RunCosts
+    from qttseg.platform.work import FineTuningWork
+
+    curves = CurveStore(store)
+    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs)
+    with err.status("looking at the datasets"):
+        planned = _plan(resolve_suite(datasets), protocol, runs=runs, space=space, backbone=backbone, seed=seed)
+    costs, source = RunCosts.of_store(curves, planned), f"as in {store} so far"
+    if any(costs.seconds(run) is None for run in planned):
+        with err.status("trying two epochs"):
+            costs, source = RunCosts.tried(planned, FineTuningWork), "as tried on this machine"
+    stored = curves.run_ids()
+    rows = []
+    for name in dict.fromkeys(run.dataset for run in planned):
+        mine = [run for run in planned if run.dataset == name]
+        missing = [run for run in mine if run.id not in stored]
+        rows.append((name, len(mine), len(missing), sum(map(costs.weight, missing)) / 3600))
+    show_rows(("dataset", "runs", "missing", "worker hours"), rows)
+    hours = sum(row[3] for row in rows)
+    pairs = {
+        "runs": len(planned),
+        "missing": sum(row[2] for row in rows),
+        "worker hours": f"{hours:.2f} ({source}, one run at a time)",
+        "wall time": f"{hours / max(1, workers):.2f} h on {max(1, workers)} workers",
+    }
+    show_pairs(pairs | ({"GPU hours": f"{hours * gpus:.2f}"} if gpus else {}))
 
 
 def run_collection(
@@ -99,33 +188,35 @@ def run_collection(
     cpus: float = 1.0,
     gpus: float = 0.0,
     address: str | None = None,
+    pack: int | None = None,
+    limit: float | None = None,
     retry_failed: bool = False,
     execution: Execution | None = None,
     embeddings: Path | None = None,
 ) -> CollectionReport:
     """Plan and do a collection with a progress bar."""
-    from qttseg.pipelines.spaces import search_space
     from qttseg.platform.collection import Progress, collect
     from qttseg.platform.executors import Executor, InProcessExecutor
-    from qttseg.platform.planning import plan_collection
+    from qttseg.platform.planning import describe_datasets
     from qttseg.platform.work import FineTuningWork
 
     with err.status("looking at the datasets"):
-        plan = plan_collection(
-            [str(Path(name).absolute()) if Path(name).is_dir() else name for name in datasets],
-            search_space(space),
-            protocol,
-            store,
-            backbone=backbone,
-            runs=runs,
-            seed=seed,
-        )
-    work = partial(FineTuningWork, execution=execution, embeddings=embeddings)
-    executor: Executor = InProcessExecutor()
+        planned = _plan(datasets, protocol, runs=runs, space=space, backbone=backbone, seed=seed)
+        describe_datasets(planned, store)
+    work = partial(FineTuningWork, limit=limit, execution=execution, embeddings=embeddings)
+    most = pack or (_PACK_ON_GPU if gpus else 1)
+    executor: Executor = InProcessExecutor(pack=most)
     if workers:
         from qttseg.platform.ray_executor import RayExecutor
 
-        executor = RayExecutor(workers=workers, cpus=cpus, gpus=gpus, address=address)
+        executor = RayExecutor(
+            workers=workers,
+            cpus=cpus,
+            gpus=gpus,
+            address=address,
+            pack=most,
+            limit=None if limit is None else _STUCK_AFTER * limit * most,
+        )
     with progress_bar() as bar:
         task = bar.add_task("fine-tuning", total=None, rate="")
 
@@ -134,20 +225,26 @@ def run_collection(
             rate = f"{progress.done / elapsed * 3600:.0f} runs/h"
             bar.update(task, completed=progress.done, total=progress.total, rate=rate)
 
-        return collect(plan, store, executor, work, retry_failed=retry_failed, on_progress=show)
+        return collect(planned, store, executor, work, retry_failed=retry_failed, on_progress=show)
 
 
-def _show_status(status: Status) -> None:
-    minutes = None if status.seconds_left is None else f"{status.seconds_left / 60:.0f} min"
-    show_pairs(
-        {
-            "runs planned": status.total,
-            "done": status.done,
-            "missing": status.missing,
-            **{f"  {outcome}": count for outcome, count in status.outcomes.items()},
-            "runs per hour": None if status.runs_per_hour is None else f"{status.runs_per_hour:.0f}",
-            "time left": minutes,
-        }
+def _plan(
+    datasets: Sequence[str],
+    protocol: Protocol,
+    *,
+    runs: int,
+    space: str,
+    backbone: str,
+    seed: int,
+) -> tuple[Run, ...]:
+    from qttseg.pipelines.spaces import search_space
+    from qttseg.platform.planning import plan_collection
+
+    return plan_collection(
+        [str(Path(name).absolute()) if Path(name).is_dir() else name for name in datasets],
+        search_space(space),
+        protocol,
+        backbone=backbone,
+        runs=runs,
+        seed=seed,
     )
-    for reason, count in status.reasons.items():
-        out.print(f"{count} × {reason}", markup=False)

@@ -79,6 +79,26 @@ def summary(store: CurveStore) -> pa.Table:
         return _ask(connection, _sql("summary"))
 
 
+def ends(store: CurveStore) -> pa.Table:
+    """Return run_id, outcome, reason, finished_at (seconds since 1970) and seconds (setting up included) of each run.
+
+    Raises:
+        StoreError: the store is empty.
+    """
+    with _connected(store) as connection:
+        return _ask(connection, _sql("ends"))
+
+
+def costs(store: CurveStore) -> pa.Table:
+    """Return the mean seconds of completed runs by dataset_fingerprint, protocol_id, backbone_fingerprint and lora.
+
+    Raises:
+        StoreError: the store is empty.
+    """
+    with _connected(store) as connection:
+        return _ask(connection, _sql("costs"))
+
+
 def query(store: CurveStore, sql: str) -> pa.Table:
     """Answer one SELECT statement over the views `runs`, `epochs` and `datasets`.
 

@@ -104,8 +104,9 @@ class CurveStore:
     def compact(self) -> int:
         """Merge small part files, drop rows that newer ones replaced, and clean up after killed writers.
 
-        A reader may see a merged file beside the files it was merged from; their rows are the same, so nothing
-        counts twice.
+        A file is only merged with others that are together at least half as large, so that no row is written again and
+        again. A reader may see a merged file beside the files it was merged from; their rows are the same,
+        so nothing counts twice.
 
         Returns:
             The number of part files that were merged.
@@ -149,7 +150,16 @@ class CurveStore:
         return {name: size for name, size in self._folder.files("curves", ".parquet").items() if "/part-" in name}
 
     def _small_parts(self) -> list[str]:
-        return [name for name, size in self._parts().items() if size < _SMALL]
+        """Return the files to merge: from the smallest on, each at most twice as large as those before it together."""
+        parts = sorted(self._parts().items(), key=lambda part: part[1])
+        chosen: list[str] = []
+        together = 0
+        for name, size in parts:
+            if size >= _SMALL or (chosen and size > 2 * together):
+                break
+            chosen.append(name)
+            together += size
+        return sorted(chosen)
 
     def _write_part(self, table: pa.Table) -> None:
         write_table(self._folder, part_name("curves", self._clock()), table)

@@ -99,21 +99,17 @@ def plan_collection(
     datasets: Sequence[str],
     space: SearchSpace,
     protocol: Protocol,
-    store: CurveStore,
     *,
     backbone: str,
     runs: int,
     seed: int = 0,
 ) -> tuple[Run, ...]:
-    """Resolve datasets and backbone, put the datasets' meta-features into `store`, and return the plan of the runs.
-
-    Meta-features are measured once a store, on images that the runs train and validate on, never on test images.
+    """Resolve datasets and backbone and return the plan of the runs.
 
     Args:
         datasets: Names or absolute paths that `resolve_dataset` knows.
         space: Where the configurations are drawn from.
         protocol: The conditions of every run.
-        store: Where the curves will go.
         backbone: Name that `load_backbone` knows.
         runs: How many.
         seed: Draws configurations, splits and training.
@@ -122,25 +118,14 @@ def plan_collection(
         CollectionError: the plan is impossible; see `plan_runs`.
         DatasetError: a dataset is unknown or cannot be read.
         BackboneError: the backbone is unknown or its weights are missing.
-        StoreError: the store cannot be written.
     """
     from qttseg.metadata.datasets import resolve_dataset
-    from qttseg.metadata.meta_features import measure
-    from qttseg.metadata.splits import draw_split
     from qttseg.pipelines.loading import load_backbone
 
     _check_count(runs)
     fingerprint = load_backbone(backbone).fingerprint  # first, as it is quick to be wrong
-    known = set(store.datasets()["fingerprint"].to_pylist())
-    fingerprints: dict[str, str] = {}
-    for name, dataset in [(name, resolve_dataset(name)) for name in datasets]:
-        if dataset.fingerprint not in known:
-            split = draw_split(dataset, protocol, seed=seed)
-            meta_features = measure(dataset, split.train + split.validation)
-            store.add_dataset(dataset.name, dataset.fingerprint, meta_features.to_dict())
-        fingerprints[name] = dataset.fingerprint
     return plan_runs(
-        fingerprints,
+        {name: resolve_dataset(name).fingerprint for name in datasets},
         space,
         protocol,
         backbone=backbone,
@@ -148,6 +133,28 @@ def plan_collection(
         runs=runs,
         seed=seed,
     )
+
+
+def describe_datasets(plan: Sequence[Run], store: CurveStore) -> None:
+    """Put the meta-features of the plan's datasets into `store`, where they are not yet.
+
+    They are measured on images that the runs train and validate on, never on test images.
+
+    Raises:
+        DatasetError: a dataset is unknown or cannot be read.
+        StoreError: the store cannot be written.
+    """
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.meta_features import measure
+    from qttseg.metadata.splits import draw_split
+
+    known = set(store.datasets()["fingerprint"].to_pylist())
+    for run in {run.dataset_fingerprint: run for run in plan}.values():
+        if run.dataset_fingerprint not in known:
+            dataset = resolve_dataset(run.dataset)
+            split = draw_split(dataset, run.protocol, seed=run.seed)
+            meta_features = measure(dataset, split.train + split.validation)
+            store.add_dataset(dataset.name, dataset.fingerprint, meta_features.to_dict())
 
 
 def _check_count(runs: int) -> None:

@@ -1,14 +1,16 @@
-"""The work of a collection: one fine-tuning, with what several runs share kept between them."""
+"""The work of a collection: packs of fine-tunings, with what several packs share kept between them."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qttseg.errors import CollectionError
 from qttseg.metadata.runs import LearningCurve, Run
+from qttseg.platform.queue import Pack, pack_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +21,18 @@ if TYPE_CHECKING:
 
 
 class FineTuningWork:
-    """Fine-tunes runs one by one; keeps the datasets and the last workbenches.
+    """Fine-tunes packs of runs; keeps the datasets and the last workbenches.
+
+    A pack that does not fit the memory is trained in halves, and so are later ones of its kind; a run that does not fit
+    alone has the outcome out-of-memory.
 
     `functools.partial(FineTuningWork, device=...)` is a factory that can be sent to workers.
 
     Args:
         device: Torch device; None takes the worker's accelerator where it has one.
         workbenches: Most prepared datasets kept in memory.
-        limit: Most seconds of a run's training, after which its outcome is timed-out; None for no limit.
+        limit: Most seconds of a run's training, after which its outcome is timed-out; a pack of n has n times as long.
+            None for no limit.
         execution: How training steps are carried out; whole batches at once by default.
         embeddings: Folder in which embeddings of untouched encoders outlive the worker; none by default.
     """
@@ -47,23 +53,41 @@ class FineTuningWork:
         self._embeddings = embeddings
         self._datasets: dict[str, Dataset] = {}
         self._workbenches: OrderedDict[tuple[object, ...], Workbench] = OrderedDict()
+        self._fitting: dict[Hashable, int] = {}
 
-    def __call__(self, run: Run) -> LearningCurve:
-        """Return the learning curve of `run`.
+    def __call__(self, pack: Pack) -> list[LearningCurve]:
+        """Return the learning curves of the runs of `pack`.
 
         Raises:
-            CollectionError: the dataset or the backbone is no longer what the run was planned with.
+            CollectionError: the dataset or the backbone is no longer what the runs were planned with.
             DatasetError: the dataset cannot be found or read.
             BackboneError: the backbone cannot be loaded.
         """
-        from qttseg.pipelines.deadline import NEVER, Deadline
-        from qttseg.pipelines.running import fine_tune
-
         started = time.perf_counter()
-        workbench = self._workbench(run)
-        prepared = time.perf_counter() - started
-        curve = fine_tune(run, workbench, NEVER if self._limit is None else Deadline.after(self._limit))
-        return replace(curve, setup_seconds=prepared + curve.setup_seconds)
+        workbench = self._workbench(pack[0])
+        prepared = (time.perf_counter() - started) / len(pack)
+        curves = self._train(pack, workbench)
+        return [replace(curve, setup_seconds=prepared + curve.setup_seconds) for curve in curves]
+
+    def _train(self, pack: Pack, workbench: Workbench) -> list[LearningCurve]:
+        from qttseg.pipelines.deadline import NEVER, Deadline
+        from qttseg.pipelines.execution import OUT_OF_MEMORY
+        from qttseg.pipelines.running import fine_tune, fine_tune_pack
+
+        size = min(len(pack), self._fitting.get(pack_key(pack[0]), len(pack)))
+        if size < len(pack):
+            return [
+                c for start in range(0, len(pack), size) for c in self._train(pack[start : start + size], workbench)
+            ]
+        deadline = NEVER if self._limit is None else Deadline.after(self._limit * len(pack))
+        if size == 1:
+            return [fine_tune(pack[0], workbench, deadline)]
+        try:
+            return fine_tune_pack(pack, workbench, deadline)
+        except OUT_OF_MEMORY:
+            self._fitting[pack_key(pack[0])] = size // 2
+        _free_memory()  # only here, as the error holds on to the pack's tensors
+        return self._train(pack, workbench)
 
     def _workbench(self, run: Run) -> Workbench:
         from qttseg.pipelines.execution import WHOLE_BATCHES
@@ -104,6 +128,13 @@ def _check_same(kind: str, name: str, *, planned: str, found: str) -> None:
             f"{kind} {name} has changed since the run was planned: its fingerprint was {planned} and is {found}; "
             "plan the collection again, or give this worker the same files"
         )
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _accelerator() -> str:
