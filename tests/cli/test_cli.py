@@ -152,6 +152,21 @@ def test_tune_leaves_files_to_use(model):
     assert list((model / "model" / "previews").glob("*.png"))
 
 
+def test_a_collection_is_planned_done_and_looked_at(qttseg, model, tmp_path):
+    small = ("--datasets", model / "data", "--images", "6", "--test-images", "2", "--epochs", "2", "--runs", "3")
+    said, _ = qttseg("collect", "plan", *small, cwd=tmp_path)
+    assert "as tried on this machine" in said
+    assert not (tmp_path / "curves").exists()
+    said, _ = qttseg("collect", *small, "--pack", "2", "--limit", "5m")
+    assert "3 runs in" in said
+    said, _ = qttseg("collect", "status")
+    assert "missing" in said
+    assert "completed" in said
+    assert "data" in said
+    said, _ = qttseg("collect", "plan", *small)
+    assert "as in curves so far" in said
+
+
 def test_tune_never_overwrites_a_result(qttseg, model):
     _, complained = qttseg("tune", model / "data", "--out", model / "model", expect=1)
     assert "not empty" in complained

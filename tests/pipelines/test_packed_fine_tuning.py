@@ -8,7 +8,7 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.pipelines.deadline import Deadline, DeadlineReached
 from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.loading import load_backbone
-from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
+from qttseg.pipelines.packed_fine_tuning import PackedFineTuning, _count_that_fits, members_that_fit
 from qttseg.pipelines.spaces import search_space
 from qttseg.pipelines.workbench import Workbench
 
@@ -104,3 +104,24 @@ def test_a_deadline_ends_a_pack(bench, decoder_only):
 def test_different_structures_are_refused(bench, decoder_only, with_lora):
     with pytest.raises(ConfigurationError, match="in one pack"):
         PackedFineTuning(bench, [decoder_only, with_lora], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "free", "count"), [(3, 5, 100, 44), (3, 5, 10, 4), (50, 90, 40, 1), (10, 10, 20, 9)]
+)
+def test_a_pack_is_as_large_as_the_memory_that_is_free(one, two, free, count):
+    assert _count_that_fits(one, two, free=free) == count
+
+
+def test_on_a_cpu_a_pack_is_as_large_as_asked_for(bench, decoder_only):
+    assert members_that_fit(bench, [decoder_only] * 5, seed=0) == 5
+    pack = PackedFineTuning(bench, [decoder_only] * 2, seed=0)
+    before = [member.vector.detach().clone() for member in pack.members]
+    pack.try_step()
+    assert not any(torch.equal(member.vector, old) for member, old in zip(pack.members, before, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_pack_is_measured_first(discs, protocol, decoder_only):
+    bench = Workbench.prepare(discs(2), protocol, load_backbone(device="cuda"), seed=0)
+    assert 2 <= members_that_fit(bench, [decoder_only] * 3, seed=0) <= 3

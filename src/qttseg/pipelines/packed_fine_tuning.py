@@ -167,6 +167,13 @@ class PackedFineTuning:
                 validation_seconds=(ended - trained) / len(alive),
             )
 
+    def try_step(self) -> None:
+        """Take the first step of an epoch, to see what it needs; this pack is then of no more use."""
+        for member in self.alive:
+            order = member.begin_epoch(self.seed, len(self.workbench.split.train))
+        self._model.base.sam.train()
+        self._step(order[: self.workbench.protocol.batch_size])
+
     def _step(self, indices: list[int]) -> None:
         """Take one optimisation step of every member that is alive."""
         alive = self.alive
@@ -195,6 +202,34 @@ class PackedFineTuning:
         losses.sum().backward()
         values: list[float] = losses.tolist()
         return values
+
+
+def members_that_fit(workbench: Workbench, configurations: Sequence[Configuration], *, seed: int) -> int:
+    """Return how many of `configurations` can be trained at once in the memory of the GPU; on a CPU, all.
+
+    A step of one and a step of two members, then thrown away, tell what each further member takes.
+    """
+    device = workbench.backbone.device
+    if device.type != "cuda" or len(configurations) < 2:
+        return len(configurations)
+    widest = sorted(configurations, key=lambda c: float(c.get("lora_rank", 0)), reverse=True)[:2]
+    one, two = (_bytes_of_a_step(workbench, widest[:count], seed=seed, device=device) for count in (1, 2))
+    torch.cuda.empty_cache()
+    return min(len(configurations), _count_that_fits(one, two, free=torch.cuda.mem_get_info(device)[0]))
+
+
+def _bytes_of_a_step(
+    workbench: Workbench, configurations: Sequence[Configuration], *, seed: int, device: torch.device
+) -> int:
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    PackedFineTuning(workbench, configurations, seed=seed).try_step()
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _count_that_fits(one: int, two: int, *, free: int) -> int:
+    """Return how many members fit into a tenth less than `free` bytes, of which one takes `one` and two take `two`."""
+    return max(1, 1 + int((0.9 * free - one) / max(1, two - one)))
 
 
 def _loss_from_images(backbone: Backbone, images: Tensor, *prompts: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class FineTuningWork:
     """Fine-tunes packs of runs; keeps the datasets and the last workbenches.
 
-    A pack that does not fit the memory is trained in halves, and so are later ones of its kind; a run that does not fit
-    alone has the outcome out-of-memory.
+    The first pack of a kind is tried for what fits the GPU's memory. One that does not fit in the end is trained in
+    halves, and so are later ones of its kind; a run that does not fit alone has the outcome out-of-memory.
 
     `functools.partial(FineTuningWork, device=...)` is a factory that can be sent to workers.
 
@@ -72,9 +72,14 @@ class FineTuningWork:
     def _train(self, pack: Pack, workbench: Workbench) -> list[LearningCurve]:
         from qttseg.pipelines.deadline import NEVER, Deadline
         from qttseg.pipelines.execution import OUT_OF_MEMORY
+        from qttseg.pipelines.packed_fine_tuning import members_that_fit
         from qttseg.pipelines.running import fine_tune, fine_tune_pack
 
-        size = min(len(pack), self._fitting.get(pack_key(pack[0]), len(pack)))
+        key = pack_key(pack[0])
+        if key not in self._fitting and len(pack) > 1:
+            configurations = [run.configuration for run in pack]
+            self._fitting[key] = members_that_fit(workbench, configurations, seed=pack[0].seed)
+        size = min(len(pack), self._fitting.get(key, 1))
         if size < len(pack):
             return [
                 c for start in range(0, len(pack), size) for c in self._train(pack[start : start + size], workbench)
@@ -85,7 +90,7 @@ class FineTuningWork:
         try:
             return fine_tune_pack(pack, workbench, deadline)
         except OUT_OF_MEMORY:
-            self._fitting[pack_key(pack[0])] = size // 2
+            self._fitting[key] = size // 2
         _free_memory()  # only here, as the error holds on to the pack's tensors
         return self._train(pack, workbench)
 
