@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 
@@ -87,9 +86,9 @@ class WorkQueue:
         alike = self._waiting[dataset]
         key = max(alike, key=lambda key: self._cost(alike[key][0]))
         runs = alike[key]
-        # Half of an equal share each time: the other half evens out what was predicted wrongly.
-        share = self._count if self._workers == 1 else math.ceil(self._count / (2 * self._workers))
-        size = min(self._pack, len(runs), share)
+        # A third of an equal share each time: the rest evens out what was predicted wrongly.
+        share = sum(self._seconds.values()) / (1 if self._workers == 1 else 3 * self._workers)
+        size = max(1, min(self._pack, len(runs), round(share / self._cost(runs[0]))))
         pack = tuple(runs.popleft() for _ in range(size))
         self._seconds[dataset] -= sum(self._cost(run) for run in pack)
         if not runs:
