@@ -24,6 +24,9 @@ from qttseg.platform.queue import Pack, WorkQueue
 _OBJECT_STORE = 100 * 2**20
 """Bytes of shared memory of a local Ray; runs and curves are small."""
 
+_GATHERING = 0.2
+"""Seconds for which finished runs wait for others, to be stored as one file with them."""
+
 _PATIENCE = 60.0
 """Seconds without news after which the log says that no worker has started yet."""
 
@@ -159,14 +162,21 @@ class _Pool:
     def curves(self) -> Iterator[list[LearningCurve]]:
         for _ in range(min(self._settings.workers, len(self._queue))):
             self._start_worker()
+        curves: list[LearningCurve] = []
+        due = math.inf
         while self._queue or any(task.pack for task in self._tasks.values()):
-            curves: list[LearningCurve] = []
-            for reference in self._finished():
+            for reference in self._finished(due - time.monotonic()):
                 curves += self._settle(reference, self._tasks.pop(reference))
             for reference in self._overdue():
                 curves += self._give_up(self._tasks.pop(reference))
-            if curves:
+            now = time.monotonic()
+            if curves and due <= now:
                 yield curves
+                curves, due = [], math.inf
+            elif curves:
+                due = min(due, now + _GATHERING)
+        if curves:
+            yield curves
 
     def close(self) -> None:
         for task in self._tasks.values():
@@ -185,16 +195,15 @@ class _Pool:
         worker: Any = remote.remote(self._make_work, threads)
         self._tasks[worker.set_up.remote()] = _Task(worker=worker, started=time.monotonic())
 
-    def _finished(self) -> list[Any]:
-        """Wait for news and return all there is."""
+    def _finished(self, most: float) -> list[Any]:
+        """Wait at most so many seconds for news and return all there is."""
         references = list(self._tasks)
-        limit = self._settings.limit
-        patience = _PATIENCE if limit is None else min(_PATIENCE, max(0.1, limit / 10))
-        done, _ = ray.wait(references, num_returns=1, timeout=patience)
-        if not done:
+        patience = _PATIENCE if self._settings.limit is None else min(_PATIENCE, max(0.1, self._settings.limit / 10))
+        done, _ = ray.wait(references, num_returns=1, timeout=max(0.0, min(most, patience)))
+        if done:
+            done, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        elif most > patience:
             self._tell_waiting()
-            return []
-        done, _ = ray.wait(references, num_returns=len(references), timeout=0)
         return list(done)
 
     def _overdue(self) -> list[Any]:

@@ -16,6 +16,9 @@ from qttseg.pipelines.pixels import PIXEL_MEAN
 from qttseg.pipelines.pretraining.noise import NoiseBank, chance, log_uniform, uniform
 from qttseg.pipelines.pretraining.shapes import Shapes, draw_shapes, draw_specks
 
+_OWN, _TINT, _TEXTURE = 0.3, 0.7, 0.78
+"""Where each look of an object ends on a scale of chance: a surface of its own, a tint, a texture; the rest is a rim."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
@@ -77,12 +80,18 @@ def _paint(canvas: Tensor, shapes: Shapes, bank: NoiseBank) -> Tensor:
     softness = torch.where(shapes.thin[:, None, None], softness.clamp_max(0.006), softness)
     alpha = torch.sigmoid(shapes.signed / softness)
     kind = torch.rand((batch, 1, 1), generator=generator, device=generator.device)
-    kind = torch.where(shapes.thin[:, None, None], kind * 0.75, kind)
-    half = log_uniform((batch, 1, 1), 0.01, 0.05, generator)
-    rim = torch.exp(-((shapes.signed / half).square()))
-    alpha = torch.where(kind > 0.88, rim, alpha)[:, None]
+    kind = torch.where(shapes.thin[:, None, None], kind * _TINT, kind)
+    alpha = torch.where(kind > _TEXTURE, _rim(shapes.signed, bank), alpha)[:, None]
     surface = _surface(canvas, kind[:, None], bank)
     return canvas + alpha * (surface - canvas)
+
+
+def _rim(signed: Tensor, bank: NoiseBank) -> Tensor:
+    """Return opacities (b × r × r) that show nothing of an object but its outline, on some images with gaps."""
+    batch, generator = len(signed), bank.generator
+    half = log_uniform((batch, 1, 1), 0.01, 0.05, generator)
+    gaps = torch.sigmoid(4 * (bank.take(batch, 0.7, 1.0) + uniform((batch, 1, 1), 0.0, 2.5, generator)))
+    return torch.exp(-((signed / half).square())) * gaps
 
 
 def _surface(canvas: Tensor, kind: Tensor, bank: NoiseBank) -> Tensor:
@@ -93,7 +102,7 @@ def _surface(canvas: Tensor, kind: Tensor, bank: NoiseBank) -> Tensor:
     contrast = sign * log_uniform((batch, 1, 1, 1), 0.1, 0.7, generator)
     tinted = canvas + contrast * uniform((batch, 3, 1, 1), 0.5, 1.0, generator)
     textured = canvas.mean(dim=(2, 3), keepdim=True) + own - own.mean(dim=(2, 3), keepdim=True)
-    return torch.where(kind < 0.35, own, torch.where((kind < 0.8) | (kind > 0.88), tinted, textured))
+    return torch.where(kind < _OWN, own, torch.where((kind < _TINT) | (kind > _TEXTURE), tinted, textured))
 
 
 def _dirt(canvas: Tensor, bank: NoiseBank) -> Tensor:

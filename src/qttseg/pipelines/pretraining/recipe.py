@@ -36,24 +36,24 @@ class PretrainingRecipe:
         seed: Seed of weights and images.
     """
 
-    steps: int = 4500
+    steps: int = 6900
     batch: int = 16
     objects: int = 3
     prompts: int = 2
     learning_rate: float = 2e-3
     warm_up: int = 50
     rehearsal: int = 100
-    coarse: int = 2700
+    coarse: int = 3500
     encoder_rate: float = 0.5
     encoder_warm_up: int = 300
-    decay_from: float = 0.6
+    decay_from: float = 0.5
     weight_decay: float = 0.01
     average: float = 0.998
     grouping: float = 0.5
     point_share: float = 0.15
     nearby: float = 0.2
     focal: float = 5.0
-    sharpening: int = 900
+    sharpening: int = 3300
     late_focal: float = 1.0
     box_noise: float = 5.0
     seed: int = 0

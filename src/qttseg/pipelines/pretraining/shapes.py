@@ -185,7 +185,7 @@ def _strands(batch: int, bank: NoiseBank) -> Tensor:
 
 
 def _specks(batch: int, bank: NoiseBank) -> Tensor:
-    """Many small pieces, round to needle-like, each at its own place in the cell of a lattice, some cells empty."""
+    """Many small pieces, round to needle-like or angular, each at its own place in the cell of a lattice, some cells empty."""
     generator, device = bank.generator, bank.fields.device
     u, v = _coordinates(batch, bank, stretch=0.2)
     period = log_uniform((batch, 1, 1), 0.045, 0.5, generator)
@@ -200,7 +200,9 @@ def _specks(batch: int, bank: NoiseBank) -> Tensor:
     angle = math.pi * turn
     along, beside = a * angle.cos() + b * angle.sin(), b * angle.cos() - a * angle.sin()
     longer = uniform((batch, 1, 1), 1.0, 4.0, generator)
-    radius = (along.square() + (beside * longer).square()).sqrt()
+    beside = beside * longer
+    angular = chance(batch, 0.3, generator) > 0
+    radius = torch.where(angular, along.abs().maximum(beside.abs()), (along.square() + beside.square()).sqrt())
     reach = uniform((batch, 1, 1), 0.18, 0.42, generator) * (0.6 + 0.4 * size)
     signed = (reach - radius) / longer.sqrt() * period
     empty = there < uniform((batch, 1, 1), 0.0, 0.6, generator)
@@ -222,9 +224,9 @@ _FAMILIES = (
     _Family(draw=_pair, weight=1.2),
     _Family(draw=_region, weight=1.5),
     _Family(draw=_patches, weight=1.6),
-    _Family(draw=_network, weight=1.8, thin=True),
+    _Family(draw=_network, weight=2.4, thin=True),
     _Family(draw=_strands, weight=0.4, thin=True),
-    _Family(draw=_specks, weight=2.0, thin=True),
+    _Family(draw=_specks, weight=2.4, thin=True),
 )
 
 
