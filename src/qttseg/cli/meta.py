@@ -22,6 +22,15 @@ def summary(store: options.Store = options.STORE) -> None:
     show_arrow(summarise(CurveStore(store)))
 
 
+@app.command(epilog="Example: qttseg meta card --store curves > CARD.md")
+def card(store: options.Store = options.STORE) -> None:
+    """Print a data card in Markdown: what the runs were made with, how they ended and scored, which parameters mattered."""
+    from qttseg.metadata.card import data_card
+    from qttseg.metadata.store import CurveStore
+
+    out.print(data_card(CurveStore(store)), markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command(
     epilog="Example: qttseg meta query \"SELECT configuration->>'lora' AS lora, avg(score) FROM runs GROUP BY 1\""
 )

@@ -99,6 +99,29 @@ def costs(store: CurveStore) -> pa.Table:
         return _ask(connection, _sql("costs"))
 
 
+def importance(store: CurveStore) -> pa.Table:
+    """Return one row for each parameter, the most important first: how much of the scores' ranks it explains alone.
+
+    Columns: parameter, runs, epsilon_squared (share of the variance, less what chance would explain), and the best and
+    worst of its levels with their mean rank in [0, 1] within a dataset.
+
+    Raises:
+        StoreError: the store is empty.
+    """
+    with _connected(store) as connection:
+        return _ask(connection, _sql("importance"))
+
+
+def provenance(store: CurveStore) -> pa.Table:
+    """Return one row for each combination of search space, backbone and protocol: its machines, versions and runs.
+
+    Raises:
+        StoreError: the store is empty.
+    """
+    with _connected(store) as connection:
+        return _ask(connection, _sql("provenance"))
+
+
 def query(store: CurveStore, sql: str) -> pa.Table:
     """Answer one SELECT statement over the views `runs`, `epochs` and `datasets`.
 
