@@ -21,7 +21,7 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_every_command_in_the_documents_parses(line):
     command, words = typer.main.get_command(app), shlex.split(line)[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and words and words[0] in command.commands:
         command = command.commands[words.pop(0)]
     if words:
         assert command.make_context("qttseg", words).command is command
