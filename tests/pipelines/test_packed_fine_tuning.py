@@ -5,9 +5,12 @@ import torch
 
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.protocol import Protocol
+from qttseg.pipelines.backbones import backbone_of
 from qttseg.pipelines.deadline import Deadline, DeadlineReached
 from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.nano import NanoArchitecture, nano_sam
 from qttseg.pipelines.packed_fine_tuning import PackedFineTuning, _count_that_fits, members_that_fit
 from qttseg.pipelines.spaces import search_space
 from qttseg.pipelines.workbench import Workbench
@@ -48,6 +51,28 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
             assert found.learning_rate == expected.learning_rate
             assert found.train_loss == pytest.approx(expected.train_loss, rel=2e-3)
             assert found.score == pytest.approx(expected.score, abs=5e-3)
+
+
+def test_official_sams_windows_and_relative_positions_go_in_packs(discs, with_lora):
+    architecture = NanoArchitecture(
+        width=32,
+        heads=2,
+        prompt_width=32,
+        relative_positions=True,
+        resolution=128,
+        depth=2,
+        window=6,
+        global_blocks=(1,),
+    )
+    protocol = Protocol(images=6, validation_share=0.34, test_images=1, epochs=1, batch_size=2)
+    bench = Workbench.prepare(discs(2), protocol, backbone_of("small", nano_sam(architecture)), seed=0)
+    configurations = [Configuration({**with_lora, "lora_dropout": 0.0, "lora_rank": rank}) for rank in (2, 4)]
+    pack = PackedFineTuning(bench, configurations, seed=3)
+    pack.train_epoch()
+    for member in pack.members:
+        (expected,) = alone(bench, member.configuration, 1)
+        assert member.records[0].train_loss == pytest.approx(expected.train_loss, rel=2e-3)
+        assert member.records[0].score == pytest.approx(expected.score, abs=1e-2)
 
 
 def test_who_diverges_does_not_touch_the_others(bench, decoder_only):

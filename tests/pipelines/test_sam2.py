@@ -8,6 +8,7 @@ from qttseg.pipelines import sam_modules
 from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.huggingface import export_huggingface
 from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
 from qttseg.pipelines.workbench import Workbench
 
 transformers = sam_modules.transformers()
@@ -70,6 +71,21 @@ def test_it_is_fine_tuned_like_any_backbone(folder, lora, discs):
     moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert 0 <= record.score <= 1
     assert moved == {"mask_decoder", "prompt_encoder"} | ({"vision_encoder"} if lora else set())
+
+
+@pytest.mark.parametrize("lora", [0, 1])
+def test_it_is_fine_tuned_in_packs(folder, lora, discs):
+    values = {"lora": lora, "weight_decay": 0.0, "sched": "cosine", "horizontal_flip": 1, "vertical_flip": 0,
+              "random_rotate": 0} | ({"lora_rank": 4, "lora_dropout": 0.0} if lora else {})  # fmt: skip
+    configurations = [Configuration({**values, "lr": lr}) for lr in (1e-4, 1e-3)]
+    protocol = Protocol(images=8, validation_share=0.25, test_images=2, epochs=2)
+    bench = Workbench.prepare(discs(2), protocol, load_backbone(f"sam2:{folder}"), seed=0)
+    pack = PackedFineTuning(bench, configurations, seed=0)
+    pack.train_epoch()
+    for member in pack.members:
+        expected = FineTuning(bench, member.configuration, seed=0).train_epoch()
+        assert member.records[0].train_loss == pytest.approx(expected.train_loss, rel=2e-3)
+        assert member.records[0].score == pytest.approx(expected.score, abs=1e-2)
 
 
 def test_it_is_not_exported_again(folder, tmp_path):

@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 
 from qttseg.errors import ConfigurationError
 from qttseg.pipelines.adapters import trainable_tensors
+from qttseg.pipelines.attention import use_fused_attention
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.embeddings import image_keys
 
@@ -40,11 +41,12 @@ class PackedModel:
             raise ConfigurationError("configurations with and without LoRA cannot be trained in one pack")
         sizes = [sum(tensor.numel() for tensor in own.values()) for own in tensors]
         self.base = members[sizes.index(max(sizes))]
+        use_fused_attention(self.base.encoder, "folded")  # a mask that needs gradients cannot be batched on a CPU
         self.trains_encoder = self.base.cache is None
         self._shapes = {name: tensor.shape for name, tensor in trainable_tensors(self.base).items()}
         self.vectors = [self._vector(own).requires_grad_() for own in tensors]
         self._dropout = torch.tensor(dropout, device=self.base.device)
-        self._rates = _share_dropout(self.base.encoder) if any(dropout) else ()
+        self._rates = _share_dropout(self.base.sam) if any(dropout) else ()
         self._members = list(range(len(members)))
         self._module = _Module(self.base)
 
@@ -68,7 +70,7 @@ class PackedModel:
         if not self.trains_encoder:
             return self.base.embed(images, keys=image_keys(images) if keys is None else keys)
         seen = self.base.normalise(images)
-        pieces = [self.each(Backbone.encode, self._for_each(piece)) for piece in seen.split(self._at_once)]
+        pieces = [self.each(type(self.base).encode, self._for_each(piece)) for piece in seen.split(self._at_once)]
         return torch.cat(pieces, dim=1)
 
     def decode(self, embeddings: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +78,7 @@ class PackedModel:
         if embeddings.dim() == 4:
             embeddings = self._for_each(embeddings)
         pieces = [
-            self.each(Backbone.decode, own, self._for_each(some))
+            self.each(type(self.base).decode, own, self._for_each(some))
             for own, some in zip(embeddings.split(self._at_once, dim=1), boxes.split(self._at_once), strict=True)
         ]
         logits, guesses = zip(*pieces, strict=True)
@@ -101,7 +103,7 @@ class PackedModel:
             for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)
         }
         rate = self._dropout[self._members]
-        return tensors | {f"sam.image_encoder.{name}": rate for name in self._rates}
+        return tensors | {f"sam.{name}": rate for name in self._rates}
 
 
 class _Module(nn.Module):
@@ -131,10 +133,10 @@ class _Dropout(nn.Module):
         return x * (torch.rand_like(x) >= self.rate) / (1 - self.rate)
 
 
-def _share_dropout(encoder: nn.Module) -> tuple[str, ...]:
-    """Put `_Dropout` in place of LoRA's own, and return the names of its rates in the encoder."""
+def _share_dropout(sam: nn.Module) -> tuple[str, ...]:
+    """Put `_Dropout` in place of LoRA's own, and return the names of its rates in the model."""
     names = []
-    for name, module in list(encoder.named_modules()):
+    for name, module in list(sam.named_modules()):
         if name.endswith("lora_dropout"):
             for adapter in cast("nn.ModuleDict", module):
                 module.register_module(adapter, _Dropout())
