@@ -12,7 +12,8 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord, Outcome
 from qttseg.predictors.performance import PartialCurve, Prediction
 from qttseg.tuning.acquisition import Floats
-from qttseg.tuning.tuner import SAFETY, Cost, Performance, Tuner
+from qttseg.tuning.policies import SAFETY, InOrder, Performance, Policy, QuickTune, shuffled
+from qttseg.tuning.tuner import Cost, Tuner, predicted_seconds
 
 EPOCHS = 4
 META_FEATURES = {"images": 10.0}
@@ -66,7 +67,11 @@ def tuner_of(
 ) -> Tuner:
     """Return a tuner whose candidates have these last scores and seconds per epoch."""
     candidates = [Configuration({"last": last, "seconds": seconds}) for last, seconds in points]
-    return Tuner(candidates, META_FEATURES, performance, cost, max_epochs=EPOCHS, seed=seed, step=step)
+    policy: Policy = InOrder(shuffled(len(candidates), seed))
+    if performance is not None:
+        policy = QuickTune(candidates=candidates, meta_features=META_FEATURES, performance=performance)
+    predicted = None if cost is None else predicted_seconds(cost, META_FEATURES, candidates)
+    return Tuner(candidates, policy, max_epochs=EPOCHS, predicted=predicted, step=step)
 
 
 def test_the_first_proposal_is_the_highest_predicted_that_can_finish():
@@ -192,7 +197,7 @@ def test_telling_of_a_failed_candidate_is_an_error():
 
 def test_no_candidates_is_an_error():
     with pytest.raises(ConfigurationError, match="no candidates"):
-        Tuner([], {}, None, None, max_epochs=EPOCHS)
+        Tuner([], InOrder([]), max_epochs=EPOCHS)
 
 
 def test_predictors_that_answer_nonsense_are_named():

@@ -215,13 +215,17 @@ def _tuner(
 ) -> Tuner:
     """Return the tuner; meta-features are measured on training and validation images, where they are needed."""
     from qttseg.metadata.meta_features import measure
-    from qttseg.tuning.tuner import Tuner
+    from qttseg.tuning.policies import InOrder, QuickTune, shuffled
+    from qttseg.tuning.tuner import Tuner, predicted_seconds
 
     if predictors is None:
-        return Tuner(candidates, {}, None, None, max_epochs=protocol.epochs, seed=seed)
+        return Tuner(candidates, InOrder(shuffled(len(candidates), seed)), max_epochs=protocol.epochs)
     meta_features = measure(dataset, split.train + split.validation).to_dict()
     return Tuner(
-        candidates, meta_features, predictors.performance, predictors.cost, max_epochs=protocol.epochs, seed=seed
+        candidates,
+        QuickTune(candidates=candidates, meta_features=meta_features, performance=predictors.performance),
+        max_epochs=protocol.epochs,
+        predicted=predicted_seconds(predictors.cost, meta_features, candidates),
     )
 
 

@@ -1,6 +1,7 @@
 """The tuner: ask which configuration to train further, tell what an epoch gave.
 
-It is pure: it has no clock and trains nothing. Live sessions and the replay of stored curves share it.
+It is pure: it has no clock and trains nothing, and a policy chooses. Live sessions and the replay of stored curves
+share it.
 """
 
 from __future__ import annotations
@@ -18,23 +19,8 @@ from numpy.typing import NDArray
 from qttseg.errors import ConfigurationError, PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord, Outcome
-from qttseg.predictors.performance import PartialCurve, Prediction
-from qttseg.tuning.acquisition import Floats, best_scores_at, improvement_per_second
-
-SAFETY = 1.1
-"""A proposal is admitted when its predicted seconds, times this, fit in what remains, or nobody knows them."""
-
-LEAST_SECONDS = 1e-6
-"""Floor of an epoch's predicted seconds where it divides; also stands for a cost nobody knows yet."""
-
-
-class Performance(Protocol):
-    """What the tuner needs of a performance predictor."""
-
-    def predict(
-        self, meta_features: Mapping[str, float], curves: Sequence[PartialCurve], epochs: Sequence[int]
-    ) -> Prediction:
-        """Return mean and deviation, each of shape (n,), of the score of `curves[i]` after `epochs[i]` epochs."""
+from qttseg.tuning.acquisition import Floats
+from qttseg.tuning.policies import SAFETY, Policy, Standing
 
 
 class Cost(Protocol):
@@ -78,20 +64,34 @@ class Incumbent:
     score: float
 
 
-class Tuner:
-    """Freeze-thaw search over a fixed list of candidates (QTT-SEG, section 2; DyHPO, Wistuba et al. 2022).
+def predicted_seconds(
+    cost: Cost, meta_features: Mapping[str, float], candidates: Sequence[Configuration]
+) -> NDArray[np.float64]:
+    """Return the predicted seconds of an epoch of each candidate, shape (n,).
 
-    With a performance predictor the first proposal is the candidate predicted to score highest where the remaining
-    time lets it come to; later ones maximise the multi-fidelity expected improvement per predicted second. Without
-    one, candidates are trained to the last epoch one after the other, in a random order.
+    Raises:
+        PredictorError: the predictor returned something else.
+    """
+    seconds = np.asarray(cost.predict(meta_features, candidates), dtype=np.float64)
+    if seconds.shape != (len(candidates),) or not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise PredictorError(
+            f"the cost predictor returned {seconds.shape} values for {len(candidates)} candidates, or some "
+            "that are not positive seconds; train it again"
+        )
+    return seconds
+
+
+class Tuner:
+    """Freeze-thaw search over a fixed list of candidates (QTT-SEG, section 2).
+
+    It keeps what was seen, knows what a step costs and admits only what fits into the time; a policy chooses among that.
 
     Args:
         candidates: Configurations to choose from; a proposal names one by its index.
-        meta_features: Meta-features of the target dataset.
-        performance: Performance predictor, or None for random search.
-        cost: Cost predictor, or None: then an unseen candidate costs what the seen ones cost on average.
+        policy: Chooses.
+        predicted: Predicted seconds of an epoch of each candidate, shape (n,), as `predicted_seconds` returns them; by
+            default an unseen candidate costs what the seen ones cost on average.
         max_epochs: Epochs after which a candidate is finished.
-        seed: Draws the order of random search.
         step: Epochs that one proposal adds at most.
 
     Raises:
@@ -101,12 +101,10 @@ class Tuner:
     def __init__(
         self,
         candidates: Sequence[Configuration],
-        meta_features: Mapping[str, float],
-        performance: Performance | None,
-        cost: Cost | None,
+        policy: Policy,
         *,
         max_epochs: int,
-        seed: int = 0,
+        predicted: Floats | None = None,
         step: int = 1,
     ) -> None:
         if not candidates:
@@ -115,14 +113,12 @@ class Tuner:
             raise ConfigurationError(f"max_epochs is {max_epochs} and step {step}; both must be at least 1")
         self.candidates = tuple(candidates)
         self.max_epochs = max_epochs
-        self._meta_features = dict(meta_features)
-        self._performance = performance
+        self._policy = policy
         self._step = step
-        self._order = [int(index) for index in np.random.default_rng(seed).permutation(len(self.candidates))]
+        self._predicted = predicted
         self._records: list[list[EpochRecord]] = [[] for _ in self.candidates]
         self._failures: dict[int, Outcome] = {}
         self._incumbent: Incumbent | None = None
-        self._predicted = None if cost is None else self._costs(cost)
 
     @property
     def incumbent(self) -> Incumbent | None:
@@ -173,19 +169,25 @@ class Tuner:
         if not remaining > 0:
             return None
         seconds = self.seconds_per_epoch()
+        steps = [self._to_add(index) for index in range(len(self.candidates))]
         admitted = [
             index
-            for index in self._order
-            if self._to_add(index) > 0
-            and (not self._is_priced(index) or seconds[index] * self._to_add(index) * SAFETY <= remaining)
+            for index, step in enumerate(steps)
+            if step and (not self._is_priced(index) or seconds[index] * step * SAFETY <= remaining)
         ]
         if not admitted:
             return None
-        if self._performance is None:
-            index = admitted[0]
-        else:
-            index = self._choose(self._performance, sorted(admitted), seconds, remaining)
-        epochs = self._to_add(index)
+        standing = Standing(
+            scores=[[record.score for record in records] for records in self._records],
+            failed=frozenset(self._failures),
+            admitted=admitted,
+            steps=steps,
+            seconds=seconds,
+            remaining=remaining,
+            max_epochs=self.max_epochs,
+        )
+        index = self._policy.choose(standing)
+        epochs = steps[index]
         return Proposal(
             index=index,
             configuration=self.candidates[index],
@@ -238,43 +240,3 @@ class Tuner:
     def _to_add(self, index: int) -> int:
         """Epochs that a proposal of candidate `index` adds; 0 when it failed or is finished."""
         return 0 if index in self._failures else min(self._step, self.max_epochs - len(self._records[index]))
-
-    def _choose(self, performance: Performance, admitted: Sequence[int], seconds: Floats, remaining: float) -> int:
-        scores = [[record.score for record in records] for records in self._records]
-        each = np.maximum(seconds[admitted], LEAST_SECONDS)
-        if not any(scores):
-            reachable = np.minimum(self.max_epochs, np.maximum(1.0, remaining // (each * SAFETY)))
-            mean, _ = self._predict(performance, admitted, scores, [int(epoch) for epoch in reachable])
-            return admitted[int(np.argmax(mean))]
-        added = np.array([self._to_add(index) for index in admitted])
-        epochs = [len(scores[index]) + int(extra) for index, extra in zip(admitted, added, strict=True)]
-        mean, std = self._predict(performance, admitted, scores, epochs)
-        value = improvement_per_second(mean, std, best_scores_at(scores, epochs), each * added)
-        # Where every expected improvement has vanished, the highest mean is the best guess left.
-        return admitted[int(np.lexsort((-mean, -value))[0])]
-
-    def _predict(
-        self,
-        performance: Performance,
-        indices: Sequence[int],
-        scores: Sequence[Sequence[float]],
-        epochs: Sequence[int],
-    ) -> tuple[Floats, Floats]:
-        curves = [PartialCurve(configuration=self.candidates[i], scores=tuple(scores[i])) for i in indices]
-        prediction = performance.predict(self._meta_features, curves, epochs)
-        if prediction.mean.shape != (len(indices),) or prediction.std.shape != (len(indices),):
-            raise PredictorError(
-                f"the performance predictor returned shapes {prediction.mean.shape} and {prediction.std.shape} "
-                f"for {len(indices)} curves; it must return one mean and one deviation for each"
-            )
-        return prediction.mean, prediction.std
-
-    def _costs(self, cost: Cost) -> Floats:
-        """Predicted seconds of an epoch of each candidate; they depend on nothing that is told later."""
-        seconds = np.asarray(cost.predict(self._meta_features, self.candidates), dtype=np.float64)
-        if seconds.shape != (len(self.candidates),) or not (np.isfinite(seconds) & (seconds > 0)).all():
-            raise PredictorError(
-                f"the cost predictor returned {seconds.shape} values for {len(self.candidates)} candidates, or some "
-                "that are not positive seconds; train it again"
-            )
-        return seconds
