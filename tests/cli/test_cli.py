@@ -46,7 +46,7 @@ def qttseg(monkeypatch, capfd):
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
         "datasets list", "datasets verify", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
-        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables",
+        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables", "replay",
         "backbone pretrain", "demo",
     }  # fmt: skip
 
@@ -87,6 +87,7 @@ def test_help_and_import_load_nothing_heavy():
         (["collect", "status"], "run qttseg collect first"),
         (["meta", "summary"], "run qttseg collect first"),
         (["meta", "import", "nowhere.csv"], "nowhere.csv"),
+        (["replay"], "no dataset in curves has 8 completed runs"),
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
         (["predictors", "show", "7"], "run qttseg train first"),

@@ -22,7 +22,7 @@ def summary(store: options.Store = options.STORE) -> None:
     show_arrow(summarise(CurveStore(store)))
 
 
-@app.command(epilog="Example: qttseg meta card --store curves > CARD.md")
+@app.command(epilog="Example: qttseg meta card --store curves")
 def card(store: options.Store = options.STORE) -> None:
     """Print a data card in Markdown: what the runs were made with, how they ended and scored, which parameters mattered."""
     from qttseg.metadata.card import data_card
