@@ -75,8 +75,7 @@ def summary(store: CurveStore) -> pa.Table:
     Raises:
         StoreError: the store is empty.
     """
-    with _connected(store) as connection:
-        return _ask(connection, _sql("summary"))
+    return _answer(store, "summary")
 
 
 def ends(store: CurveStore) -> pa.Table:
@@ -85,8 +84,7 @@ def ends(store: CurveStore) -> pa.Table:
     Raises:
         StoreError: the store is empty.
     """
-    with _connected(store) as connection:
-        return _ask(connection, _sql("ends"))
+    return _answer(store, "ends")
 
 
 def costs(store: CurveStore) -> pa.Table:
@@ -95,8 +93,7 @@ def costs(store: CurveStore) -> pa.Table:
     Raises:
         StoreError: the store is empty.
     """
-    with _connected(store) as connection:
-        return _ask(connection, _sql("costs"))
+    return _answer(store, "costs")
 
 
 def importance(store: CurveStore) -> pa.Table:
@@ -108,8 +105,7 @@ def importance(store: CurveStore) -> pa.Table:
     Raises:
         StoreError: the store is empty.
     """
-    with _connected(store) as connection:
-        return _ask(connection, _sql("importance"))
+    return _answer(store, "importance")
 
 
 def provenance(store: CurveStore) -> pa.Table:
@@ -118,8 +114,7 @@ def provenance(store: CurveStore) -> pa.Table:
     Raises:
         StoreError: the store is empty.
     """
-    with _connected(store) as connection:
-        return _ask(connection, _sql("provenance"))
+    return _answer(store, "provenance")
 
 
 def query(store: CurveStore, sql: str) -> pa.Table:
@@ -135,6 +130,11 @@ def query(store: CurveStore, sql: str) -> pa.Table:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         return _ask(connection, sql)
+
+
+def _answer(store: CurveStore, name: str) -> pa.Table:
+    with _connected(store) as connection:
+        return _ask(connection, _sql(name))
 
 
 @contextmanager
