@@ -11,6 +11,10 @@ Pack = tuple[Run, ...]
 """Runs that may be trained at once: of one dataset, protocol, backbone, seed and structure. The unit of work."""
 
 
+_LEAST_COST = 1e-9
+"""Stands for the cost of runs that took no time, as in a rehearsal."""
+
+
 def pack_key(run: Run) -> Hashable:
     """Return what runs of one pack share."""
     lora = bool(run.configuration.get("lora"))
@@ -88,7 +92,7 @@ class WorkQueue:
         runs = alike[key]
         # A third of an equal share each time: the rest evens out what was predicted wrongly.
         share = sum(self._seconds.values()) / (1 if self._workers == 1 else 3 * self._workers)
-        size = max(1, min(self._pack, len(runs), round(share / self._cost(runs[0]))))
+        size = max(1, min(self._pack, len(runs), round(share / max(self._cost(runs[0]), _LEAST_COST))))
         pack = tuple(runs.popleft() for _ in range(size))
         self._seconds[dataset] -= sum(self._cost(run) for run in pack)
         if not runs:
