@@ -158,6 +158,7 @@ class _Pool:
         self._tasks: dict[Any, _Task] = {}
         self._deaths: Counter[str] = Counter()
         self._deaths_in_set_up = 0
+        self._last_news = time.monotonic()
 
     def curves(self) -> Iterator[list[LearningCurve]]:
         for _ in range(min(self._settings.workers, len(self._queue))):
@@ -198,12 +199,15 @@ class _Pool:
     def _finished(self, most: float) -> list[Any]:
         """Wait at most so many seconds for news and return all there is."""
         references = list(self._tasks)
-        patience = _PATIENCE if self._settings.limit is None else min(_PATIENCE, max(0.1, self._settings.limit / 10))
+        limit = self._settings.limit
+        patience = _PATIENCE if limit is None else min(_PATIENCE, max(0.1, limit / 10))
         done, _ = ray.wait(references, num_returns=1, timeout=max(0.0, min(most, patience)))
         if done:
             done, _ = ray.wait(references, num_returns=len(references), timeout=0)
-        elif most > patience:
+            self._last_news = time.monotonic()
+        elif time.monotonic() > self._last_news + _PATIENCE:
             self._tell_waiting()
+            self._last_news = time.monotonic()
         return list(done)
 
     def _overdue(self) -> list[Any]:
