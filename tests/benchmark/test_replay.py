@@ -173,5 +173,7 @@ def test_what_was_not_replayed_alike_is_not_compared():
 
     with pytest.raises(BenchmarkError, match="same datasets and seeds"):
         summarise_regret([one("random", "a"), one("asha", "b")], reference="random")
+    with pytest.raises(BenchmarkError, match="nothing was replayed"):
+        summarise_regret([], reference="random")
     with pytest.raises(BenchmarkError, match="add it to the optimisers"):
         summarise_regret([one("random", "a")], reference="quick-tune")

@@ -51,9 +51,12 @@ def summarise_regret(replays: Iterable[Replayed], *, reference: str, seed: int =
     """Return a summary for each budget and optimiser, by budget, then by regret.
 
     Raises:
-        BenchmarkError: an optimiser lacks a dataset, budget or seed that another has, or the reference is not among them.
+        BenchmarkError: nothing was replayed, an optimiser lacks a dataset, budget or seed that another has, or the
+            reference is not among them.
     """
     ordered = sorted(replays, key=lambda one: (one.budget, one.label))
+    if not ordered:
+        raise BenchmarkError("nothing was replayed; name at least one optimiser, one budget and one seed")
     summaries: list[RegretSummary] = []
     labels = list(dict.fromkeys(one.label for one in ordered))
     for label in labels:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -46,21 +47,26 @@ class StoredDataset:
     meta_features: Mapping[str, float]
     curves: tuple[LearningCurve, ...]
 
-    @property
+    @cached_property
     def epoch_seconds(self) -> float:
         """Median seconds of an epoch."""
         return median(record.seconds for curve in self.curves for record in curve.records)
 
-    @property
+    @cached_property
     def start_seconds(self) -> float:
         """Seconds of starting a configuration where the dataset is prepared: the median over the quicker half of runs."""
         setups = sorted(curve.setup_seconds for curve in self.curves)
         return median(setups[: max(1, len(setups) // 2)])
 
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        """Worst and best stored score."""
+        scores = [score for curve in self.curves for score in curve.scores]
+        return min(scores), max(scores)
+
     def regret(self, score: float | None) -> float:
         """Return how far a score is from the best stored, as a share of the range of all; 1 before there is one."""
-        scores = [score for curve in self.curves for score in curve.scores]
-        best, worst = max(scores), min(scores)
+        worst, best = self._range
         return 1.0 if score is None or best == worst else (best - score) / (best - worst)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qttseg.cli import options
-from qttseg.cli.console import err, out, progress_bar, show_rows
+from qttseg.cli.console import out, progress_bar, show_rows
 
 if TYPE_CHECKING:
     from qttseg.benchmark.replay import Replayed, StoredDataset
@@ -81,6 +81,4 @@ def _replayed(store: CurveStore, optimisers: tuple[str, ...], budgets: tuple[str
         for one in replay_all(datasets, optimisers, budgets, seeds, predictors=predictors):
             replays.append(one)
             bar.advance(task)
-    if not replays:
-        err.print("nothing was asked for")
     return replays

@@ -7,7 +7,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
 from qttseg.pipelines.losses import mask_loss
-from qttseg.pipelines.schedules import build_schedule
+from qttseg.pipelines.schedules import Schedule, build_schedule
 from qttseg.pipelines.segmenter import Segmenter
 from qttseg.pipelines.views import view_images
 from qttseg.pipelines.workbench import Workbench
@@ -97,16 +97,7 @@ class FineTuning:
         self._encoder_trains = trains_encoder(self._backbone)
         self._execution = workbench.execution
         self._execution.prepare(self._backbone)
-        self._steps = math.ceil(len(workbench.split.train) / workbench.protocol.batch_size)
-        self._optimizer = torch.optim.AdamW(
-            self._parameters.values(),
-            lr=float(configuration["lr"]),
-            weight_decay=float(configuration["weight_decay"]),
-            fused=True,
-        )
-        self._schedule = build_schedule(
-            configuration, self._optimizer, epochs=workbench.protocol.epochs, steps_per_epoch=self._steps
-        )
+        self._optimizer, self._schedule = optimizer_and_schedule(self._parameters.values(), configuration, workbench)
 
     def train_epoch(self, deadline: Deadline = NEVER) -> EpochRecord:
         """Train one more epoch and validate.
@@ -228,6 +219,18 @@ class FineTuning:
     def segmenter(self) -> Segmenter:
         """Return the model as trained so far; it changes with further training."""
         return Segmenter(backbone=self._backbone)
+
+
+def optimizer_and_schedule(
+    parameters: Iterable[Tensor], configuration: Configuration, workbench: Workbench
+) -> tuple[torch.optim.AdamW, Schedule]:
+    """Return what moves `parameters` as `configuration` says, the schedule spanning the workbench's epochs."""
+    optimizer = torch.optim.AdamW(
+        parameters, lr=float(configuration["lr"]), weight_decay=float(configuration["weight_decay"]), fused=True
+    )
+    protocol = workbench.protocol
+    steps = math.ceil(len(workbench.split.train) / protocol.batch_size)
+    return optimizer, build_schedule(configuration, optimizer, epochs=protocol.epochs, steps_per_epoch=steps)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

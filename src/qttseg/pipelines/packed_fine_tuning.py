@@ -16,10 +16,10 @@ from qttseg.pipelines.adapters import adapt
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline
-from qttseg.pipelines.fine_tuning import CLIP, epoch_seed, peak_memory, seeded
+from qttseg.pipelines.fine_tuning import CLIP, epoch_seed, optimizer_and_schedule, peak_memory, seeded
 from qttseg.pipelines.losses import mask_loss
 from qttseg.pipelines.packed_model import PackedModel
-from qttseg.pipelines.schedules import Schedule, build_schedule
+from qttseg.pipelines.schedules import Schedule
 from qttseg.pipelines.views import view_images
 from qttseg.pipelines.workbench import Workbench
 
@@ -123,12 +123,7 @@ class PackedFineTuning:
         ]
 
     def _member(self, configuration: Configuration, vector: Tensor) -> Member:
-        protocol = self.workbench.protocol
-        optimizer = torch.optim.AdamW(
-            [vector], lr=float(configuration["lr"]), weight_decay=float(configuration["weight_decay"]), fused=True
-        )
-        steps = math.ceil(len(self.workbench.split.train) / protocol.batch_size)
-        schedule = build_schedule(configuration, optimizer, epochs=protocol.epochs, steps_per_epoch=steps)
+        optimizer, schedule = optimizer_and_schedule([vector], configuration, self.workbench)
         return Member(configuration=configuration, vector=vector, optimizer=optimizer, schedule=schedule)
 
     @property

@@ -77,7 +77,7 @@ def attempt(work: Work, pack: Pack) -> list[LearningCurve]:
             return [curve for run in pack for curve in attempt(work, (run,))]
         (run,) = pack
         _log.warning("run %s on %s failed", run.id, run.dataset, exc_info=True)
-        outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
+        outcome = Outcome.OUT_OF_MEMORY if _is_out_of_memory(error) else Outcome.FAILED
         return [unfinished(run, outcome, f"{type(error).__name__}: {error}")]
 
 
@@ -92,7 +92,6 @@ def unfinished(run: Run, outcome: Outcome, reason: str, *, clock: Callable[[], f
     )
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out, the machine's or the accelerator's."""
+def _is_out_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")  # an error of torch cannot come from a process that has not imported it
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))

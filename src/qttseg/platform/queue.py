@@ -10,7 +10,6 @@ from qttseg.metadata.runs import Run
 Pack = tuple[Run, ...]
 """Runs that may be trained at once: of one dataset, protocol, backbone, seed and structure. The unit of work."""
 
-
 _LEAST_COST = 1e-9
 """Stands for the cost of runs that took no time, as in a rehearsal."""
 
