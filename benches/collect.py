@@ -1,9 +1,11 @@
-"""Collection: packs against single runs against the published recipe, what orchestration costs, how well workers are kept busy.
+"""Collection: packs against single runs against the published recipe, what orchestration costs, how busy workers are kept.
 
-python benches/collect.py packs                            # runs an hour on this CPU
-python benches/collect.py packs --device cuda --sizes 1 4 16 64
-python benches/collect.py overhead                         # through Ray, with work that does nothing
-python benches/collect.py scaling                          # a simulated cluster of 64 workers
+    python benches/collect.py packs                            # runs an hour on this CPU
+    python benches/collect.py packs --device cuda --sizes 1 4 16 64
+    python benches/collect.py overhead                         # through Ray, with work that does nothing
+    python benches/collect.py scaling                          # a simulated cluster of 64 workers
+
+Every pack size trains the very same configurations, as many as the largest pack holds, from an empty cache of embeddings.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import json
 import math
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,16 @@ from rich.console import Console
 from rich.table import Table
 
 from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
 from qttseg.metadata.store import CurveStore
+from qttseg.pipelines.fine_tuning import FineTuning
+from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
 from qttseg.pipelines.running import describe_machine
 from qttseg.pipelines.spaces import search_space
+from qttseg.pipelines.workbench import Workbench
 from qttseg.platform.collection import collect
 from qttseg.platform.planning import plan_runs
 from qttseg.platform.queue import Pack, WorkQueue
@@ -48,7 +54,7 @@ def main() -> None:
     packs.add_argument("--dataset", default="procedural-polyp")
     packs.add_argument("--device", default="cpu")
     packs.add_argument("--images", type=int, default=40, help="training and validation images together")
-    packs.add_argument("--epochs", type=int, default=4, help="all but the first count")
+    packs.add_argument("--epochs", type=int, default=2, help="epochs that each configuration is trained for")
     packs.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8])
     packs.set_defaults(part=measure_packs)
     overhead = parts.add_parser("overhead")
@@ -66,50 +72,32 @@ def main() -> None:
 
 def measure_packs(arguments: argparse.Namespace) -> None:
     """Print runs an hour of the protocol's ten epochs by pack size, beside the published recipe's."""
-    from qttseg.metadata.datasets import resolve_dataset
-    from qttseg.pipelines.loading import load_backbone
-    from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
-    from qttseg.pipelines.workbench import Workbench
-
     protocol = Protocol(images=arguments.images, test_images=4, epochs=10)
-    backbone = load_backbone(device=arguments.device).remembering()
-    bench = Workbench.prepare(resolve_dataset(arguments.dataset), protocol, backbone, seed=0)
+    backbone, dataset = load_backbone(device=arguments.device), resolve_dataset(arguments.dataset)
     drawn = search_space("paper").sample(1000, seed=0)
-    rows = []
-    for lora in (0, 1):
-        chosen = [configuration for configuration in drawn if configuration["lora"] == lora]
-        published = _published_seconds("lora" if lora else "decoder", arguments)
-        rows.append((("decoder", "LoRA")[lora], "published recipe", published, 1.0))
-        for size in arguments.sizes:
-            seconds = _epoch_seconds(bench, chosen[:size], arguments.epochs, PackedFineTuning) / size
-            rows.append((("decoder", "LoRA")[lora], f"packs of {size}" if size > 1 else "one by one", seconds, 1.0))
     table = Table("trained", "how", "runs / h", "against published", "against one by one")
-    for trained, how, seconds, _ in rows:
-        first, single = (
-            next(row[2] for row in rows if row[:2] == (trained, name)) for name in ("published recipe", "one by one")
-        )
-        table.add_row(
-            trained,
-            how,
-            f"{3600 / (seconds * protocol.epochs):.0f}",
-            f"{first / seconds:.2f}",
-            f"{single / seconds:.2f}",
-        )
+    for lora, trained in enumerate(("decoder", "LoRA")):
+        configurations = [own for own in drawn if own["lora"] == lora][: max(arguments.sizes)]
+        seconds = {"published recipe": _published_seconds(trained.lower(), arguments)}
+        for size in sorted({1, *arguments.sizes}):
+            bench = Workbench.prepare(dataset, protocol, backbone.remembering(), seed=0)
+            name = f"packs of {size}" if size > 1 else "one by one"
+            seconds[name] = _epoch_seconds(bench, configurations, size, arguments.epochs)
+        for name, own in seconds.items():
+            ratios = (seconds[other] / own for other in ("published recipe", "one by one"))
+            table.add_row(trained, name, f"{3600 / (own * protocol.epochs):.0f}", *(f"{ratio:.2f}" for ratio in ratios))
     Console(width=120).print(f"{describe_machine(backbone.device)}, {arguments.images} images, ten epochs", table)
 
 
-def _epoch_seconds(bench: object, configurations: list[Configuration], epochs: int, packed: type) -> float:
-    """Return the median seconds of an epoch after the first, of a pack or of a single training."""
-    from qttseg.pipelines.fine_tuning import FineTuning
-
-    single = len(configurations) == 1
-    training = FineTuning(bench, configurations[0], seed=0) if single else packed(bench, configurations, seed=0)
-    seconds = []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        training.train_epoch()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
+def _epoch_seconds(bench: Workbench, configurations: list[Configuration], size: int, epochs: int) -> float:
+    """Return the mean seconds of an epoch of one configuration, when all are trained in packs of `size`."""
+    started = time.perf_counter()
+    for first in range(0, len(configurations), size):
+        pack = configurations[first : first + size]
+        training = PackedFineTuning(bench, pack, seed=0) if size > 1 else FineTuning(bench, pack[0], seed=0)
+        for _ in range(epochs):
+            training.train_epoch()
+    return (time.perf_counter() - started) / (epochs * len(configurations))
 
 
 def _published_seconds(adapter: str, arguments: argparse.Namespace) -> float:
