@@ -7,7 +7,14 @@ from scipy.stats import norm
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import training_set
 from qttseg.predictors.cost import CostPredictor
-from qttseg.predictors.evaluation import calibration_error, judge, leave_one_dataset_out, rank_correlation, separate
+from qttseg.predictors.evaluation import (
+    calibration_error,
+    judge,
+    leave_one_dataset_out,
+    quantile_levels,
+    rank_correlation,
+    separate,
+)
 from qttseg.predictors.performance import PerformancePredictor, Prediction
 
 
@@ -29,8 +36,8 @@ def test_a_perfect_forecaster_is_calibrated_and_a_bold_one_is_not():
     truth = norm.ppf((np.arange(2000) + 0.5) / 2000)
     honest = Prediction(mean=np.zeros(2000), std=np.ones(2000))
     bold = Prediction(mean=np.zeros(2000), std=np.full(2000, 0.1))
-    assert calibration_error(honest, truth) < 0.01
-    assert calibration_error(bold, truth) > 0.15
+    assert calibration_error(quantile_levels(honest, truth)) < 0.01
+    assert calibration_error(quantile_levels(bold, truth)) > 0.15
 
 
 def test_constant_values_have_no_rank_correlation():

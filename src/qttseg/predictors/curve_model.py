@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qttseg.predictors.features import curve_features
-from qttseg.predictors.gaussian_process import GaussianProcess, Layout
+from qttseg.predictors.gaussian_process import Layout
+from qttseg.predictors.sparse_process import SparseProcess
 
 Array = NDArray[np.float64]
 
@@ -20,30 +20,90 @@ _CLIP = 3.0
 """Usual sizes beyond which a jump is no more surprising: a collapse must not dominate the likelihood."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Which score will a run have after `target` epochs, given those it has `seen`?
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Questions:
+    """Which score will a run have after `target` epochs, given those it has shown? `n` of everything.
 
     Attributes:
-        configuration: Encoded configuration.
-        meta: Encoded meta-features.
+        configuration: Encoded configurations, `n x c`; c is 0 where the curve and what was expected of it tell enough.
+        meta: Encoded meta-features, `n x f`; f is 0 likewise.
         dataset: Number of the dataset; equal for rows of one dataset.
         run: Number of the run; equal for rows of one run.
-        seen: Normalised scores after epochs 1, 2, ...; may be empty.
-        target: The epoch asked for, larger than `len(seen)`.
+        seen: Epochs shown; all 0 or all positive.
+        target: The epoch asked for, larger than `seen`.
+        last: The last normalised score shown; 0, the mean of normalised scores, if none was.
+        shape: What else the scores shown say, `n x 4` (`curve_shape`); `n x 0` if none were.
+        expected: What was expected of the run at `target` before any score was shown.
     """
 
     configuration: Array
     meta: Array
-    dataset: int
-    run: int
+    dataset: Array
+    run: Array
     seen: Array
-    target: int
+    target: Array
+    last: Array
+    shape: Array
+    expected: Array
+
+    @classmethod
+    def before_training(cls, configuration: Array, meta: Array, *, dataset: Array, run: Array, target: Array) -> Self:
+        """Return questions about runs that have shown nothing; shapes as the attributes, `meta` of one row or `n`."""
+        count = len(configuration)
+        nothing = np.zeros(count)
+        return cls(
+            configuration=configuration,
+            meta=np.broadcast_to(meta, (count, meta.shape[-1])),
+            dataset=dataset,
+            run=run,
+            seen=nothing,
+            target=target,
+            last=nothing,
+            shape=np.empty((count, 0)),
+            expected=nothing,
+        )
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def __getitem__(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Questions:
+        """Return some of the questions."""
+        return Questions(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def continued(self, scores: Sequence[Array], expected: Array) -> Questions:
+        """Return the same questions about runs that have shown these normalised scores, at least one each.
+
+        What was expected takes the place of what it was expected from.
+        """
+        return replace(
+            self,
+            configuration=np.empty((len(self), 0)),
+            meta=np.empty((len(self), 0)),
+            seen=np.array([float(len(shown)) for shown in scores]),
+            last=np.array([shown[-1] for shown in scores]),
+            shape=np.array([curve_shape(shown) for shown in scores]).reshape(len(self), 4),
+            expected=expected,
+        )
+
+    def curve(self, epochs: int) -> Array:
+        """Return what the partial curves say; the last columns are coordinates in time, as logarithms."""
+        ahead = np.log(self.target / epochs)
+        if not self.shape.shape[1]:
+            return ahead[:, None]
+        return np.column_stack([self.expected - self.last, self.last, self.shape, np.log(self.seen), ahead])
 
     @property
-    def last(self) -> float:
-        """The last score seen; 0, the mean of normalised scores, if none was."""
-        return float(self.seen[-1]) if len(self.seen) else 0.0
+    def spread_features(self) -> Array:
+        """What the usual distance from the last score depends on; constant for runs that have shown nothing."""
+        shown = self.seen > 0
+        steps = np.where(shown, np.log(self.target - self.seen), 0.0)
+        return np.column_stack([np.ones(len(self)), np.log1p(self.seen), steps])
+
+
+def curve_shape(scores: Array) -> list[float]:
+    """Return how the last of some scores (at least one) lies to the best, the mean, the first and the one before it."""
+    last, previous = scores[-1], scores[-2] if len(scores) > 1 else scores[-1]
+    return [last - scores.max(), last - scores.mean(), last - scores[0], last - previous]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +118,20 @@ class CurveModel:
         epochs: Epochs of a full run.
     """
 
-    process: GaussianProcess
+    process: SparseProcess
     center: tuple[float, ...]
     scale: tuple[float, ...]
     spread: tuple[float, ...]
     epochs: int
 
     @classmethod
-    def fit(cls, questions: Sequence[Question], answers: Array, *, epochs: int, seed: int) -> Self:
-        """Return the model that these questions, all with or all without scores seen, and answers teach.
+    def fit(
+        cls, questions: Questions, answers: Array, *, epochs: int, seed: int
+    ) -> tuple[Self, Callable[[Questions], Array]]:
+        """Return the model that these questions, all with or all without scores shown, and answers teach.
+
+        With it comes a function that answers questions about training datasets as a model that has not seen the dataset
+        in question would.
 
         Args:
             questions: `n` of them, of one kind.
@@ -74,21 +139,20 @@ class CurveModel:
             epochs: Epochs of a full run.
             seed: Start of the network and draw of runs.
         """
-        curve = np.array([curve_features(q.seen, q.target, epochs) for q in questions])
+        curve = questions.curve(epochs)
         center, scale = curve.mean(axis=0), np.maximum(curve.std(axis=0), 1e-6)
-        features, jumps = _spread_features(questions), answers - _last(questions)
+        features, jumps = questions.spread_features, answers - questions.last
         spread = np.linalg.lstsq(features, np.log(np.abs(jumps) + 0.05), rcond=None)[0]
         spread[0] += 0.5 * np.log(np.mean((jumps / np.exp(features @ spread)) ** 2) + 1e-12)
-        first = questions[0]
         layout = Layout(
-            configuration=len(first.configuration),
+            configuration=questions.configuration.shape[1],
             curve=curve.shape[1],
-            times=2 if len(first.seen) else 1,
-            meta=len(first.meta),
+            times=2 if questions.shape.shape[1] else 1,
+            meta=questions.meta.shape[1],
         )
         x = _inputs(layout, questions, (curve - center) / scale)
-        process = GaussianProcess.fit(layout, x, _targets(jumps, np.exp(features @ spread)), seed=seed)
-        return cls(
+        process, evidence = SparseProcess.fit(layout, x, _targets(jumps, np.exp(features @ spread)), seed=seed)
+        model = cls(
             process=process,
             center=tuple(center.tolist()),
             scale=tuple(scale.tolist()),
@@ -96,18 +160,27 @@ class CurveModel:
             epochs=epochs,
         )
 
-    def predict(self, questions: Sequence[Question], seen: Sequence[Question], answers: Array) -> tuple[Array, Array]:
+        def cross_fitted(asked: Questions) -> Array:
+            mean, _ = evidence.cross_fitted(layout, model._inputs(asked))
+            return asked.last + model._distances(asked) * mean
+
+        return model, cross_fitted
+
+    def predict(
+        self, questions: Questions, seen: Questions | None = None, answers: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return mean and standard deviation of the answers, `n` each.
 
         Args:
             questions: `n` of them.
-            seen: Questions on the same dataset whose answers are known, `m`; may be none.
+            seen: Questions on the same dataset whose answers are known, `m`.
             answers: Their answers, `m`.
         """
-        targets = _targets(answers - _last(seen), self._distances(seen))
-        mean, variance = self.process.posterior(self._inputs(questions), self._inputs(seen), targets)
+        known = questions[np.empty(0, np.intp)] if seen is None else seen
+        targets = _targets((np.empty(0) if answers is None else answers) - known.last, self._distances(known))
+        mean, std = self.process.posterior(self._inputs(questions), self._inputs(known), targets)
         distances = self._distances(questions)
-        return _last(questions) + distances * mean, distances * np.sqrt(variance)
+        return questions.last + distances * mean, distances * std
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the process's tensors as JSON values."""
@@ -124,38 +197,20 @@ class CurveModel:
         """Return the model that `to_dict` and the process's `tensors` described."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         layout = Layout(**plain.pop("layout"))
-        return cls(process=GaussianProcess.from_tensors(layout, tensors), **plain)
+        return cls(process=SparseProcess.from_tensors(layout, tensors), **plain)
 
-    def _inputs(self, questions: Sequence[Question]) -> Tensor:
-        curve = np.array([curve_features(q.seen, q.target, self.epochs) for q in questions])
-        curve = (curve.reshape(len(questions), len(self.center)) - self.center) / np.array(self.scale)
+    def _inputs(self, questions: Questions) -> Tensor:
+        curve = (questions.curve(self.epochs) - self.center) / np.array(self.scale)
         return _inputs(self.process.layout, questions, curve)
 
-    def _distances(self, questions: Sequence[Question]) -> Array:
-        distances: Array = np.exp(_spread_features(questions) @ np.array(self.spread))
+    def _distances(self, questions: Questions) -> Array:
+        distances: Array = np.exp(questions.spread_features @ np.array(self.spread))
         return distances
-
-
-def _spread_features(questions: Sequence[Question]) -> Array:
-    """Return what the usual distance depends on; for questions without scores seen it is constant."""
-    features = [[1.0, np.log1p(len(q.seen)), np.log(q.target - len(q.seen)) * bool(len(q.seen))] for q in questions]
-    return np.array(features).reshape(len(questions), 3)
-
-
-def _last(questions: Sequence[Question]) -> Array:
-    return np.array([question.last for question in questions], dtype=np.float64)
 
 
 def _targets(jumps: Array, distances: Array) -> Tensor:
     return torch.from_numpy(np.clip(jumps / distances, -_CLIP, _CLIP))
 
 
-def _inputs(layout: Layout, questions: Sequence[Question], curve: Array) -> Tensor:
-    count = len(questions)
-    return layout.assemble(
-        np.array([q.configuration for q in questions]).reshape(count, layout.configuration),
-        curve,
-        np.array([q.meta for q in questions]).reshape(count, layout.meta),
-        np.array([q.dataset for q in questions], dtype=np.float64),
-        np.array([q.run for q in questions], dtype=np.float64),
-    )
+def _inputs(layout: Layout, questions: Questions, curve: Array) -> Tensor:
+    return layout.assemble(questions.configuration, curve, questions.meta, questions.dataset, questions.run)

@@ -33,7 +33,7 @@ class Fold:
         runs: Runs that were predicted.
         spearman: Rank correlation of predicted and true final score, in [-1, 1], by epochs seen; higher is better.
         mae: Mean absolute error of the final score, by epochs seen; lower is better.
-        calibration_error: See `calibration_error`; by epochs seen; lower is better.
+        levels: At which predicted quantile each true score lay, in [0, 1], by epochs seen.
         cost_spearman: Rank correlation of predicted and true seconds per epoch, in [-1, 1]; higher is better.
         cost_error: Median of |predicted / true - 1| of the seconds per epoch; lower is better.
     """
@@ -42,13 +42,14 @@ class Fold:
     runs: int
     spearman: Mapping[int, float]
     mae: Mapping[int, float]
-    calibration_error: Mapping[int, float]
+    levels: Mapping[int, Array]
     cost_spearman: float
     cost_error: float
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers by flat names, as in `spearman_0` and `cost_error`."""
-        by_epochs = {"spearman": self.spearman, "mae": self.mae, "calibration_error": self.calibration_error}
+        calibration = {seen: calibration_error(levels) for seen, levels in self.levels.items()}
+        by_epochs = {"spearman": self.spearman, "mae": self.mae, "calibration_error": calibration}
         flat = {f"{name}_{seen}": value for name, values in by_epochs.items() for seen, value in values.items()}
         return flat | {"cost_spearman": self.cost_spearman, "cost_error": self.cost_error}
 
@@ -60,10 +61,19 @@ class Report:
     folds: tuple[Fold, ...]
 
     def means(self) -> dict[str, float]:
-        """Return each metric's mean over the datasets that have it (all scores of one may be equal)."""
+        """Return each metric's mean over the datasets that have it (all scores of one may be equal).
+
+        The calibration error is that of all datasets together: the level of a dataset is one draw, whatever the number
+        of its runs, so that of a single one cannot tell.
+        """
         rows = [fold.metrics() for fold in self.folds]
         values = {name: [row[name] for row in rows if name in row and np.isfinite(row[name])] for name in rows[0]}
-        return {name: float(np.mean(found)) for name, found in values.items() if found}
+        means = {name: float(np.mean(found)) for name, found in values.items() if found}
+        for seen in EPOCHS_SEEN:
+            levels = [fold.levels[seen] for fold in self.folds if seen in fold.levels]
+            if levels:
+                means[f"calibration_error_{seen}"] = calibration_error(np.concatenate(levels))
+        return means
 
 
 def leave_one_dataset_out(training: TrainingSet, *, seed: int = 0) -> Report:
@@ -95,9 +105,14 @@ def separate(training: TrainingSet, dataset: str) -> tuple[TrainingSet, Training
     )
 
 
-def calibration_error(prediction: Prediction, truth: Array) -> float:
+def quantile_levels(prediction: Prediction, truth: Array) -> Array:
+    """Return at which predicted quantile each true score lies, in [0, 1]; evenly spread if the predictor is honest."""
+    levels: Array = norm.cdf((truth - prediction.mean) / prediction.std)
+    return levels
+
+
+def calibration_error(levels: Array) -> float:
     """Return the mean difference between nominal and true coverage of the predicted quantiles, in [0, 1]."""
-    levels = norm.cdf((truth - prediction.mean) / prediction.std)
     covered = (levels[:, None] <= _LEVELS).mean(axis=0)
     return float(np.abs(covered - _LEVELS).mean())
 
@@ -117,13 +132,13 @@ def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingS
     """
     runs = TrainingRuns.with_scores(own, fewest=1)
     meta_features = next(iter(runs.meta_features.values()))
-    spearman, mae, calibration = {}, {}, {}
+    spearman, mae, levels = {}, {}, {}
     for seen in EPOCHS_SEEN:
         truth, prediction = _final_scores(performance, runs, meta_features, seen)
         if len(truth):
             spearman[seen] = rank_correlation(prediction.mean, truth)
             mae[seen] = float(np.abs(prediction.mean - truth).mean())
-            calibration[seen] = calibration_error(prediction, truth)
+            levels[seen] = quantile_levels(prediction, truth)
     timed = TrainingRuns.with_seconds(own, fewest=1)
     seconds = np.array([values.mean() for values in timed.values])
     predicted = cost.predict(meta_features, timed.configurations)
@@ -132,7 +147,7 @@ def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingS
         runs=len(runs.values),
         spearman=spearman,
         mae=mae,
-        calibration_error=calibration,
+        levels=levels,
         cost_spearman=rank_correlation(predicted, seconds),
         cost_error=float(np.median(np.abs(predicted / seconds - 1))),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -119,16 +120,25 @@ class Encoder:
         Raises:
             PredictorError: a configuration has none of the known parameters, or a text where a number belongs.
         """
-        known = {parameter.name for parameter in self.parameters}
+        rows = self._encoded
         for configuration in configurations:
-            if known.isdisjoint(configuration):
-                raise PredictorError(
-                    f"{configuration!r} has none of the parameters this predictor knows: {', '.join(sorted(known))}"
-                )
-        raw = [_columns(self.parameters, self.epochs, dict(configuration)) for configuration in configurations]
-        matrix = np.array(raw, dtype=np.float64).reshape(len(raw), -1)[:, self.kept]
-        standardised: Array = (matrix - self.center) / np.array(self.scale)
-        return standardised
+            if configuration not in rows:
+                rows[configuration] = self._row(configuration)
+        matrix = np.array([rows[configuration] for configuration in configurations])
+        return matrix.reshape(len(configurations), len(self.kept))
+
+    @cached_property
+    def _encoded(self) -> dict[Configuration, Array]:
+        """Configurations encoded before: a tuner asks about the same candidates again and again."""
+        return {}
+
+    def _row(self, configuration: Configuration) -> Array:
+        if not any(parameter.name in configuration for parameter in self.parameters):
+            known = ", ".join(parameter.name for parameter in self.parameters)
+            raise PredictorError(f"{configuration!r} has none of the parameters this predictor knows: {known}")
+        raw = np.array(_columns(self.parameters, self.epochs, dict(configuration)))[list(self.kept)]
+        row: Array = (raw - self.center) / np.array(self.scale)
+        return row
 
     def meta_features(self, meta_features: Mapping[str, float]) -> Array:
         """Return the standardised meta-features, `len(meta_names)`; missing ones count as the mean."""
@@ -147,19 +157,6 @@ class Encoder:
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         parameters = tuple(Parameter(**entry | {"choices": tuple(entry["choices"])}) for entry in plain["parameters"])
         return cls(**plain | {"parameters": parameters})
-
-
-def curve_features(scores: Array, target: int, epochs: int) -> list[float]:
-    """Return what a partial curve (normalised scores, may be empty) says about its score after `target` epochs.
-
-    The last features are coordinates in time: those seen, if any, and the target, both as logarithms.
-    """
-    ahead = float(np.log(target / epochs))
-    if not len(scores):
-        return [ahead]
-    last = scores[-1]
-    previous = scores[-2] if len(scores) > 1 else last
-    return [last, last - scores.max(), last - scores[0], last - previous, float(np.log(len(scores))), ahead]
 
 
 def mean_rate_share(configuration: Mapping[str, Value], epochs: int) -> float:

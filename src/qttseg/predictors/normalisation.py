@@ -37,9 +37,11 @@ class Scale:
 
     Attributes:
         top: Ninetieth percentile of its final scores; positive.
+        std: Standard deviation of the top, where it had to be inferred.
     """
 
     top: float
+    std: float = 0.0
 
     @classmethod
     def of(cls, finals: Array) -> Self:
@@ -87,10 +89,14 @@ class Warp:
 
 
 def raw_moments(mean: Array, std: Array, warp: Warp, scale: Scale) -> tuple[Array, Array]:
-    """Return mean and standard deviation of the score whose normal value has `mean` and `std` (Gauss-Hermite)."""
+    """Return mean and standard deviation of the score whose normal value has `mean` and `std` (Gauss-Hermite).
+
+    What is not known of the scale adds to the deviation.
+    """
     values = scale.raw(warp.to_shares(mean[:, None] + std[:, None] * _NODES))
     centre = values @ _WEIGHTS
-    return centre, np.sqrt(np.maximum((values - centre[:, None]) ** 2 @ _WEIGHTS, 1e-12))
+    variance = (values - centre[:, None]) ** 2 @ _WEIGHTS + (centre / scale.top * scale.std) ** 2
+    return centre, np.sqrt(np.maximum(variance, 1e-12))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +137,9 @@ class ScalePrior:
         upper = np.arange(count // 2, count)
         expected = np.interp((upper + 0.5) / max(count, 1), reached, shares[order]) if count else upper
         ridge = (_SCATTER / self.spread) ** 2
-        top = (ridge * self.mean + expected @ np.sort(scores)[upper]) / (ridge + expected @ expected)
-        return Scale(top=max(float(top), _LEAST_TOP))
+        precision = ridge + expected @ expected
+        top = (ridge * self.mean + expected @ np.sort(scores)[upper]) / precision
+        return Scale(top=max(float(top), _LEAST_TOP), std=float(_SCATTER / np.sqrt(precision)))
 
 
 def _interpolate(x: Array, knots: Array, values: Array) -> Array:

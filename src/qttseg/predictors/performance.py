@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qttseg.errors import PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.queries import TrainingSet
-from qttseg.predictors.curve_model import CurveModel, Question
+from qttseg.predictors.curve_model import CurveModel, Questions
 from qttseg.predictors.features import Encoder
 from qttseg.predictors.lineage import Lineage
 from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
@@ -22,10 +22,11 @@ from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]
 
-_MAX_RUNS = 350
-"""Training runs drawn from a larger store: about 1,000 to 1,400 rows for each of the two processes."""
+_MAX_RUNS = 800
+"""Training runs drawn from a larger store: 2,400 to 3,200 rows for each of the two processes."""
 
 _KIND = "performance"
+_NOTHING: Array = np.empty(0)
 _TARGET = -1
 """Number of the target dataset, and the largest number of its runs; training datasets and runs count from 0."""
 
@@ -112,17 +113,12 @@ class PerformancePredictor:
         shares = [scales[key].shares(v) for key, v in zip(runs.datasets, runs.values, strict=True)]
         warp = Warp.of(np.array([share[-1] for share in shares]))
         normal = [warp.to_normal(share) for share in shares]
-        generator = np.random.default_rng(seed)
-        questions = _training_questions(runs, normal, encoder, generator)
-        fresh, partial = (
-            CurveModel.fit(
-                [q for q in questions if bool(len(q.seen)) == seen],
-                np.array([normal[q.run][q.target - 1] for q in questions if bool(len(q.seen)) == seen]),
-                epochs=epochs,
-                seed=seed,
-            )
-            for seen in (False, True)
-        )
+        lesson = _Lesson.draw(runs, normal, encoder, np.random.default_rng(seed))
+        unseen = lesson.seen == 0
+        questions = lesson.questions
+        fresh, expect = CurveModel.fit(questions[unseen], lesson.answers[unseen], epochs=epochs, seed=seed)
+        continued = questions[~unseen].continued(lesson.shown, expect(questions[~unseen]))
+        partial, _ = CurveModel.fit(continued, lesson.answers[~unseen], epochs=epochs, seed=seed)
         prior = ScalePrior.of(list(scales.values()))
         return cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
 
@@ -151,31 +147,44 @@ class PerformancePredictor:
                 raise PredictorError(
                     f"epoch {epoch} of {curve.configuration!r} was already seen; ask for {len(curve.scores) + 1} or later"
                 )
-        target = _TargetDataset(
+        target = _Target(
+            predictor=self,
             configurations=self.encoder.configurations([curve.configuration for curve in curves]),
             meta=self.encoder.meta_features(meta_features),
         )
         scale = self._locate(target, curves)
-        normal = [self.warp.to_normal(scale.shares(np.array(curve.scores))) for curve in curves]
+        normal = [
+            self.warp.to_normal(scale.shares(np.array(curve.scores))) if curve.scores else _NOTHING for curve in curves
+        ]
+        asked, wanted = np.array([bool(curve.scores) for curve in curves]), np.array(epochs, dtype=np.float64)
         mean, std = np.empty(len(curves)), np.empty(len(curves))
-        for model, partial in ((self.fresh, False), (self.partial, True)):
-            asked = [i for i, scores in enumerate(normal) if bool(len(scores)) == partial]
-            if not asked:
+        for model, rows in ((self.fresh, np.flatnonzero(~asked)), (self.partial, np.flatnonzero(asked))):
+            if not len(rows):
                 continue
-            known = [(i, s, t) for i, z in enumerate(normal) for s, t in _answered(len(z)) if bool(s) == partial]
-            mean[asked], std[asked] = model.predict(
-                [target.question(i, normal[i], epochs[i]) for i in asked],
-                [target.question(i, normal[i][:s], t) for i, s, t in known],
-                np.array([normal[i][t - 1] for i, _, t in known], dtype=np.float64),
-            )
+            partial = model is self.partial
+            known = [
+                (i, s, t)
+                for i in np.flatnonzero(asked).tolist()
+                for s, t in _answered(len(normal[i]))
+                if bool(s) == partial
+            ]
+            places, targets = np.array([i for i, _, _ in known], np.intp), np.array([float(t) for _, _, t in known])
+            questions, answered = target.ask(rows, wanted[rows]), target.ask(places, targets)
+            if partial:
+                questions = target.continued(questions, [normal[i] for i in rows])
+                answered = target.continued(answered, [normal[i][:s] for i, s, _ in known])
+            answers = np.array([normal[i][t - 1] for i, _, t in known])
+            mean[rows], std[rows] = model.predict(questions, answered, answers)
         mean, std = raw_moments(mean, std, self.warp, scale)
         return Prediction(mean=mean, std=std)
 
-    def _locate(self, target: _TargetDataset, curves: Sequence[PartialCurve]) -> Scale:
+    def _locate(self, target: _Target, curves: Sequence[PartialCurve]) -> Scale:
         """Return the scale of the target's scores that fits best with what was seen of each curve last."""
         trained = [i for i, curve in enumerate(curves) if curve.scores]
-        questions = [target.question(i, np.empty(0), len(curves[i].scores)) for i in trained]
-        mean, std = self.fresh.predict(questions, [], np.empty(0)) if trained else (np.empty(0), np.empty(0))
+        mean, std = np.empty(0), np.empty(0)
+        if trained:
+            lengths = np.array([float(len(curves[i].scores)) for i in trained])
+            mean, std = self.fresh.predict(target.ask(np.array(trained), lengths))
         return self.prior.locate(np.array([curves[i].scores[-1] for i in trained]), mean, std, self.warp)
 
     def save(self, folder: Path) -> None:
@@ -218,49 +227,82 @@ class PerformancePredictor:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _TargetDataset:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Target:
     """The encoded candidates of the dataset that is predicted for."""
 
+    predictor: PerformancePredictor
     configurations: Array
     meta: Array
 
-    def question(self, index: int, seen: Array, target: int) -> Question:
-        return Question(
-            configuration=self.configurations[index],
-            meta=self.meta,
-            dataset=_TARGET,
-            run=_TARGET - index,
+    def ask(self, rows: NDArray[np.intp], target: Array) -> Questions:
+        """Return questions about candidates that have shown nothing."""
+        return Questions.before_training(
+            self.configurations[rows],
+            self.meta[None],
+            dataset=np.full(len(rows), _TARGET, np.float64),
+            run=(_TARGET - rows).astype(np.float64),
+            target=target,
+        )
+
+    def continued(self, questions: Questions, shown: Sequence[Array]) -> Questions:
+        """Return questions about partial curves, with what was expected of them."""
+        return questions.continued(shown, self.predictor.fresh.predict(questions)[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Lesson:
+    """Questions about training runs, as if nothing had been shown, and what was.
+
+    Attributes:
+        questions: `n` of them.
+        seen: Epochs shown, `n`.
+        shown: The scores of those that have shown some, in the same order.
+        answers: Normalised scores, `n`.
+    """
+
+    questions: Questions
+    seen: NDArray[np.intp]
+    shown: tuple[Array, ...]
+    answers: Array
+
+    @classmethod
+    def draw(
+        cls, runs: TrainingRuns, normal: Sequence[Array], encoder: Encoder, generator: np.random.Generator
+    ) -> Self:
+        """Return a lesson about a bounded number of runs, drawn as evenly over the datasets as the store allows."""
+        numbers = {key: number for number, key in enumerate(runs.meta_features)}
+        metas = np.array([encoder.meta_features(features) for features in runs.meta_features.values()])
+        rows = [
+            (run, seen, target)
+            for run in _evenly(runs.datasets, generator)[:_MAX_RUNS]
+            for seen, target in _drawn(len(normal[run]), generator)
+        ]
+        which, seen, target = (np.array(column, np.intp) for column in zip(*rows, strict=True))
+        dataset = np.array([numbers[runs.datasets[run]] for run in which])
+        questions = Questions.before_training(
+            encoder.configurations(runs.configurations)[which],
+            metas[dataset],
+            dataset=dataset.astype(np.float64),
+            run=which.astype(np.float64),
+            target=target.astype(np.float64),
+        )
+        return cls(
+            questions=questions,
             seen=seen,
-            target=target,
+            shown=tuple(normal[run][:count] for run, count, _ in rows if count),
+            answers=np.array([normal[run][after - 1] for run, _, after in rows]),
         )
 
 
-def _training_questions(
-    runs: TrainingRuns, normal: Sequence[Array], encoder: Encoder, generator: np.random.Generator
-) -> list[Question]:
-    """Return questions about a bounded number of runs, drawn as evenly over the datasets as the store allows."""
-    numbers = {key: number for number, key in enumerate(runs.meta_features)}
-    metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
-    columns = encoder.configurations(runs.configurations)
-    places = dict.fromkeys(numbers, 0)
+def _evenly(datasets: Sequence[str], generator: np.random.Generator) -> list[int]:
+    """Return the runs in a random order in which datasets take turns."""
+    places: dict[str, int] = {}
     ranked: list[tuple[int, int]] = []
-    for run in generator.permutation(len(normal)).tolist():
-        key = runs.datasets[run]
-        ranked.append((places[key], run))
-        places[key] += 1
-    return [
-        Question(
-            configuration=columns[run],
-            meta=metas[runs.datasets[run]],
-            dataset=numbers[runs.datasets[run]],
-            run=run,
-            seen=normal[run][:seen],
-            target=target,
-        )
-        for _, run in sorted(ranked)[:_MAX_RUNS]
-        for seen, target in _drawn(len(normal[run]), generator)
-    ]
+    for run in generator.permutation(len(datasets)).tolist():
+        place = places[datasets[run]] = places.get(datasets[run], -1) + 1
+        ranked.append((place, run))
+    return [run for _, run in sorted(ranked)]
 
 
 def _drawn(length: int, generator: np.random.Generator) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,231 @@
+"""The posterior of the deep-kernel Gaussian process through a few inducing points, so that asking does not grow with the store.
+
+What the training data say of all datasets is kept as a distribution over the values at `m` inducing points (Titsias 2009;
+the FITC approximation of Snelson and Ghahramani 2006, with whole datasets as blocks); what belongs to one dataset or run
+is integrated out exactly. The target's own rows are then conditioned on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qttseg.errors import PredictorError
+from qttseg.predictors.gaussian_process import DeepKernelModel, Layout, fit_kernel
+
+Array = NDArray[np.float64]
+
+_INDUCING = 200
+_JITTER = 1e-6
+
+_LEVELS = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.9])
+_NORMAL = np.array([0.2533, 0.4538, 0.6745, 0.9346, 1.2816, 1.6449])
+"""Shares of a normal distribution, and within how many standard deviations of its mean they lie."""
+
+
+class SparseProcess:
+    """A fitted process, and its posterior given the training rows.
+
+    Args:
+        layout: The columns of its inputs.
+        model: The fitted kernel.
+        inducing: Inducing points, `m x columns`.
+        weights: Turns the shared covariance with the inducing points into a mean, `m`.
+        knowledge: Turns it into what is known already, `m x m`: the variance shrinks by the squared norm of its product.
+        temperature: Factor on standard deviations that made them fit datasets that had been left out.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        model: DeepKernelModel,
+        inducing: Tensor,
+        weights: Tensor,
+        knowledge: Tensor,
+        temperature: float = 1.0,
+    ) -> None:
+        self.layout = layout
+        self.temperature = temperature
+        self._model = model
+        self._inducing, self._weights, self._knowledge = inducing, weights, knowledge
+
+    @classmethod
+    def fit(cls, layout: Layout, x: Tensor, u: Tensor, *, seed: int) -> tuple[Self, Evidence]:
+        """Return the process and the evidence of each dataset, from which the others' knowledge of it follows.
+
+        Args:
+            layout: The columns of `x`.
+            x: Inputs, `n x columns`.
+            u: Targets of about unit variance, `n`.
+            seed: Start of the network and draw of runs.
+        """
+        model = fit_kernel(layout, x, u, seed=seed)
+        with torch.no_grad():
+            evidence = Evidence.gather(model, x, u)
+            return evidence.process(layout, temperature=evidence.temperature(layout, x, u)), evidence  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def posterior(self, x: Tensor, seen_x: Tensor, seen_u: Tensor) -> tuple[Array, Array]:
+        """Return mean and standard deviation (noise included) of the targets at `x`, `n` each.
+
+        Args:
+            x: Inputs, `n x columns`.
+            seen_x: Further rows to condition on, `m x columns`; m may be 0.
+            seen_u: Their targets, `m`.
+        """
+        kernel, noise = self._model.kernel, self._model.noise
+        mean, known = self._shared(x)
+        variance = kernel.variance + noise - known.square().sum(dim=0)
+        if len(seen_x):
+            seen_mean, seen_known = self._shared(seen_x)
+
+            def covariance(a: Tensor, b: Tensor, known_a: Tensor, known_b: Tensor) -> Tensor:
+                return kernel.shared(a, b) + kernel.own(a, b) - known_a.T @ known_b
+
+            own = covariance(seen_x, seen_x, seen_known, seen_known)
+            factor = _cholesky(own + noise * torch.eye(len(own), dtype=own.dtype))
+            further = torch.linalg.solve_triangular(factor, covariance(seen_x, x, seen_known, known), upper=False)
+            surprise = torch.linalg.solve_triangular(factor, (seen_u - seen_mean)[:, None], upper=False)
+            mean, variance = mean + further.T @ surprise[:, 0], variance - further.square().sum(dim=0)
+        return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
+
+    def _shared(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean at `x` (`n`) and what is known there (`m x n`)."""
+        cross = self._model.kernel.shared(self._inducing, x)
+        return cross.T @ self._weights + self._model.mean.constant, self._knowledge @ cross
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that the process consists of."""
+        state = {f"model.{name}": value.clone() for name, value in self._model.state_dict().items()}
+        return state | {
+            "inducing": self._inducing,
+            "weights": self._weights,
+            "knowledge": self._knowledge.float(),
+            "temperature": torch.tensor(self.temperature, dtype=torch.float64),
+        }
+
+    @classmethod
+    def from_tensors(cls, layout: Layout, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the process that `tensors` described.
+
+        Raises:
+            PredictorError: tensors are missing or have other shapes.
+        """
+        model = DeepKernelModel(layout, None, None, torch.Generator().manual_seed(0))
+        state = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+        try:
+            model.load_state_dict(state)
+            inducing, weights, knowledge = tensors["inducing"], tensors["weights"], tensors["knowledge"].double()
+            temperature = float(tensors["temperature"])
+        except (KeyError, RuntimeError) as error:
+            raise PredictorError(f"the saved Gaussian process is damaged: {error}") from error
+        return cls(layout, model.eval(), inducing, weights, knowledge, temperature)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What each training dataset says about the values at the inducing points, in whitened coordinates.
+
+    Attributes:
+        model: The kernel.
+        inducing: Inducing points, `m x columns`.
+        factor: Cholesky factor of their covariance, `m x m`.
+        precisions: By dataset, what it adds to the precision, `m x m`.
+        shifts: By dataset, what it adds to precision times mean, `m`.
+    """
+
+    model: DeepKernelModel
+    inducing: Tensor
+    factor: Tensor
+    precisions: Mapping[int, Tensor]
+    shifts: Mapping[int, Tensor]
+
+    @classmethod
+    def gather(cls, model: DeepKernelModel, x: Tensor, u: Tensor) -> Self:
+        """Return the evidence of training rows (`n x columns`) and targets (`n`)."""
+        inducing = x[_spread_out(model, x, _INDUCING)]
+        factor = _cholesky(model.kernel.shared(inducing, inducing))
+        precisions, shifts = {}, {}
+        for dataset in _datasets(x).unique().tolist():
+            mine = _datasets(x) == dataset
+            rows = x[mine]
+            white = torch.linalg.solve_triangular(factor, model.kernel.shared(inducing, rows), upper=False)
+            missed = (model.kernel.shared_variance - white.square().sum(dim=0)).clamp_min(0)
+            own = model.kernel.own(rows, rows) + torch.diag(missed + model.noise)
+            block = _cholesky(own)
+            seen = torch.linalg.solve_triangular(block, white.T, upper=False)
+            residual = torch.linalg.solve_triangular(block, (u[mine] - model.mean.constant)[:, None], upper=False)
+            precisions[dataset], shifts[dataset] = seen.T @ seen, seen.T @ residual[:, 0]
+        return cls(model=model, inducing=inducing, factor=factor, precisions=precisions, shifts=shifts)
+
+    def process(self, layout: Layout, *, without: int | None = None, temperature: float = 1.0) -> SparseProcess:
+        """Return the posterior given all datasets but one."""
+        used = [name for name in self.precisions if name != without]
+        precision = torch.eye(len(self.inducing), dtype=self.inducing.dtype)
+        for name in used:
+            precision = precision + self.precisions[name]
+        shift = torch.stack([self.shifts[name] for name in used]).sum(dim=0) if used else torch.zeros(len(precision))
+        values, vectors = torch.linalg.eigh(precision)
+        mean = vectors @ ((vectors.T @ shift.to(precision)) / values)
+        gained = (1 - 1 / values).clamp_min(0).sqrt()[:, None] * vectors.T
+        weights = torch.linalg.solve_triangular(self.factor.T, mean[:, None], upper=True)[:, 0]
+        knowledge = torch.linalg.solve_triangular(self.factor.T, gained.T, upper=True).T
+        # Rounded here, so that a process is the same to the bit before it is saved and after.
+        return SparseProcess(
+            layout, self.model, self.inducing, weights.clone(), knowledge.float().double(), temperature
+        )
+
+    @torch.no_grad()
+    def cross_fitted(self, layout: Layout, x: Tensor) -> tuple[Array, Array]:
+        """Return mean and standard deviation at rows of training datasets, each as the other datasets know it.
+
+        Args:
+            layout: The columns of `x`.
+            x: Inputs, `n x columns`.
+        """
+        mean, std = np.empty(len(x)), np.empty(len(x))
+        for dataset in _datasets(x).unique().tolist():
+            mine = (_datasets(x) == dataset).numpy()
+            mean[mine], std[mine] = self.process(layout, without=dataset).posterior(x[mine], x[:0], x[:0, 0])
+        return mean, std
+
+    def temperature(self, layout: Layout, x: Tensor, u: Tensor) -> float:
+        """Return the factor that makes standard deviations fit what datasets are like to those that have not seen them."""
+        if len(self.precisions) < 2:
+            return 1.0
+        mean, std = self.cross_fitted(layout, x)
+        reached = np.quantile(np.abs(u.numpy() - mean) / std, _LEVELS)
+        return float(np.exp(np.log(np.maximum(reached, 1e-3) / _NORMAL).mean()))
+
+
+def _datasets(x: Tensor) -> Tensor:
+    return x[:, -2]
+
+
+def _spread_out(model: DeepKernelModel, x: Tensor, count: int) -> list[int]:
+    """Return the rows of `x` that tell most about the others: each next one is the least known so far."""
+    left = torch.full((len(x),), float(model.kernel.shared_variance), dtype=x.dtype)
+    rows = torch.zeros((min(count, len(x)), len(x)), dtype=x.dtype)
+    chosen: list[int] = []
+    for step in range(len(rows)):
+        index = int(left.argmax())
+        if left[index] < _JITTER:
+            break
+        column = model.kernel.shared(x[index : index + 1], x)[0] - rows[:step, index] @ rows[:step]
+        rows[step] = column / left[index].sqrt()
+        left = (left - rows[step].square()).clamp_min(0)
+        left[index] = 0
+        chosen.append(index)
+    return chosen
+
+
+def _cholesky(matrix: Tensor) -> Tensor:
+    """Return the factor of a covariance; a trace of jitter keeps repeated rows apart."""
+    factor: Tensor = torch.linalg.cholesky(matrix + _JITTER * torch.eye(len(matrix), dtype=matrix.dtype))
+    return factor
