@@ -30,7 +30,8 @@ from qttseg.metadata.queries import TrainingSet, training_set
 from qttseg.metadata.store import CurveStore
 from qttseg.predictors.evaluation import EPOCHS_SEEN, rank_correlation, separate
 from qttseg.predictors.features import Encoder
-from qttseg.predictors.performance import PartialCurve, PerformancePredictor
+from qttseg.predictors.interface import PartialCurve
+from qttseg.predictors.performance import PerformancePredictor
 from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]

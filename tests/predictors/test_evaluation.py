@@ -15,7 +15,8 @@ from qttseg.predictors.evaluation import (
     rank_correlation,
     separate,
 )
-from qttseg.predictors.performance import PerformancePredictor, Prediction
+from qttseg.predictors.interface import Prediction
+from qttseg.predictors.performance import PerformancePredictor
 
 
 def test_separating_a_dataset_takes_its_twins_along(store):

@@ -4,12 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.configurations import Configuration
-from qttseg.predictors.features import Encoder, curve_features, mean_rate_share
+from qttseg.predictors.features import Encoder, mean_rate_share
 
 META = ({"images": 100.0, "height": 256.0}, {"images": 1000.0, "height": 256.0})
 
@@ -52,13 +50,6 @@ def test_json_brings_back_the_same_encoder(encoder, configurations):
     again = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     assert again == encoder
     np.testing.assert_array_equal(again.configurations(configurations), encoder.configurations(configurations))
-
-
-@given(st.lists(st.floats(-3, 3), max_size=9))
-def test_curve_features_are_finite_and_as_many_for_every_length(scores):
-    features = curve_features(np.array(scores), 10, 10)
-    assert np.isfinite(features).all()
-    assert len(features) == (6 if scores else 1)
 
 
 @pytest.mark.parametrize(

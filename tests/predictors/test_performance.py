@@ -8,7 +8,8 @@ from qttseg.errors import LeakageError, PredictorError
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.runs import Outcome
 from qttseg.metadata.store import CurveStore
-from qttseg.predictors.performance import PartialCurve, PerformancePredictor
+from qttseg.predictors.interface import PartialCurve
+from qttseg.predictors.performance import PerformancePredictor
 from qttseg.predictors.training_runs import TrainingRuns
 
 META = {"images": 1600.0, "height": 256.0}

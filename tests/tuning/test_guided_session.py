@@ -11,7 +11,7 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.meta_features import measure
 from qttseg.metadata.protocol import Protocol
-from qttseg.predictors.performance import PartialCurve, Prediction
+from qttseg.predictors.interface import PartialCurve, Prediction
 from qttseg.tuning.acquisition import Floats
 from qttseg.tuning.events import Event, Trying
 from qttseg.tuning.session import TuningResult

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qttseg.errors import ConfigurationError, PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord, Outcome
-from qttseg.predictors.performance import PartialCurve, Prediction
+from qttseg.predictors.interface import PartialCurve, Prediction
 from qttseg.tuning.acquisition import Floats
 from qttseg.tuning.policies import SAFETY, InOrder, Performance, Policy, QuickTune, shuffled
 from qttseg.tuning.tuner import Cost, Tuner, predicted_seconds

@@ -66,11 +66,11 @@ def collect(
     """Collect learning curves; a second call does only what is missing, however the first one ended."""
     from qttseg.errors import CollectionError
     from qttseg.metadata.datasets import resolve_suite
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import writable_store
 
     if context.invoked_subcommand is not None:
         return
-    curves = CurveStore(store)
+    curves = writable_store(store)
     if not resume and not curves.is_empty:
         raise CollectionError(f"{store} already holds curves; name another --store, or leave out --no-resume")
     try:
@@ -104,10 +104,10 @@ def collect(
 @app.command(epilog="Example: qttseg collect status --store curves")
 def status(store: options.Store = options.STORE) -> None:
     """Show how far the store's collection is, running or not: outcomes, reasons, rate, time left, cost by dataset."""
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
     from qttseg.platform.status import status as status_of
 
-    seen = status_of(CurveStore(store))
+    seen = status_of(store_of(store))
     show_pairs(
         {
             "runs planned": seen.total,
@@ -146,11 +146,11 @@ def plan(
     machine, which says nothing of another.
     """
     from qttseg.metadata.datasets import resolve_suite
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
     from qttseg.platform.costs import RunCosts
     from qttseg.platform.work import FineTuningWork
 
-    curves = CurveStore(store)
+    curves = store_of(store)
     protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs)
     with err.status("looking at the datasets"):
         planned = _plan(resolve_suite(datasets), protocol, runs=runs, space=space, backbone=backbone, seed=seed)

@@ -54,7 +54,7 @@ def demo(
     _step(f"meta summary --store {places['store']}")
     show_arrow(summary(curves))
     _step(f"train --all-leave-out --store {places['store']} --registry {places['registry']}")
-    predictors.register(train_all(curves), registry)
+    predictors.keep(train_all(curves), registry.register)
 
     _step(f"tune {_TARGET} --budget {budget} --out {model} --registry {places['registry']} --images 30 --epochs 4")
     target = resolve_dataset(_TARGET)

@@ -17,18 +17,18 @@ app = typer.Typer(name="meta", help="Summarise, query and import learning curves
 def summary(store: options.Store = options.STORE) -> None:
     """Show runs, outcomes, scores and cost by dataset."""
     from qttseg.metadata.queries import summary as summarise
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
 
-    show_arrow(summarise(CurveStore(store)))
+    show_arrow(summarise(store_of(store)))
 
 
 @app.command(epilog="Example: qttseg meta card --store curves")
 def card(store: options.Store = options.STORE) -> None:
     """Print a data card in Markdown: what the runs were made with, how they ended and scored, which parameters mattered."""
     from qttseg.metadata.card import data_card
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
 
-    out.print(data_card(CurveStore(store)), markup=False, highlight=False, soft_wrap=True)
+    out.print(data_card(store_of(store)), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(
@@ -40,9 +40,9 @@ def query(
 ) -> None:
     """Ask the store anything in SQL; nothing can be changed."""
     from qttseg.metadata.queries import query as ask
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
 
-    show_arrow(ask(CurveStore(store), sql))
+    show_arrow(ask(store_of(store), sql))
 
 
 @app.command("import", epilog="Example: qttseg meta import published.csv --store published")
@@ -52,10 +52,10 @@ def import_(
 ) -> None:
     """Add the published meta-dataset's learning curves to a store."""
     from qttseg.metadata.published import read_published
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import writable_store
 
     published = read_published(path)
-    curves = CurveStore(store)
+    curves = writable_store(store)
     for dataset in published.datasets:
         curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
     curves.append(published.curves)

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from qttseg.metadata.protocol import Protocol
     from qttseg.pipelines.execution import Execution
 
-Store = Annotated[str, typer.Option(help="Learning-curve store: a folder or any URI of a file system.")]
+Store = Annotated[
+    str,
+    typer.Option(
+        help="Learning-curve store: a folder, any URI of a file system, or `shipped`, the one in the package."
+    ),
+]
 Registry = Annotated[
     str | None, typer.Option(help="MLflow tracking URI of the predictor registry; SQLite in ~/.qttseg by default.")
 ]

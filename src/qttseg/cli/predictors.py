@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +12,13 @@ from qttseg.cli.console import err, out, show_pairs, show_rows
 from qttseg.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from qttseg.predictors.registry import Registry
+    from qttseg.metadata.store import CurveStore
+    from qttseg.predictors.interface import PerformanceModel
     from qttseg.predictors.training import Trained
 
-app = typer.Typer(name="predictors", help="List, show and promote registered predictors.", no_args_is_help=True)
+app = typer.Typer(name="predictors", help="List, show, promote and register predictors.", no_args_is_help=True)
 
 
 def add_commands(parent: typer.Typer) -> None:
@@ -24,48 +26,104 @@ def add_commands(parent: typer.Typer) -> None:
     parent.command(epilog="Example: qttseg train --store curves --all-leave-out")(train)
 
 
+LeaveOut = Annotated[str | None, typer.Option(help="Dataset (name or fingerprint) to leave out.")]
+AllLeaveOut = Annotated[bool, typer.Option(help="Leave out each dataset in turn, and none.")]
+
+
 def train(
     store: options.Store = options.STORE,
-    leave_out: Annotated[str | None, typer.Option(help="Dataset (name or fingerprint) to leave out.")] = None,
-    all_leave_out: Annotated[bool, typer.Option(help="Leave out each dataset in turn, and none.")] = False,
+    leave_out: LeaveOut = None,
+    all_leave_out: AllLeaveOut = False,
     evaluate: Annotated[bool, typer.Option(help="Judge each one leave-one-dataset-out; takes a fit a dataset.")] = True,
     registry: options.Registry = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Write to this folder, each to one of its own, and register nothing.")
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Train performance and cost predictors, report how well they rank unseen datasets, and register them."""
-    if leave_out and all_leave_out:
-        raise ConfigurationError(
-            "--leave-out names one dataset and --all-leave-out means each in turn; give one of them"
-        )
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
+    from qttseg.predictors.performance import PerformancePredictor
     from qttseg.predictors.registry import Registry
+
+    found = _trained(
+        store_of(store), PerformancePredictor, leave_out=leave_out, every=all_leave_out, evaluate=evaluate, seed=seed
+    )
+    if folder is None:
+        keep(found, Registry(registry).register)
+        return
+
+    def write(trained: Trained) -> str:
+        trained.save(folder / trained.name)
+        return trained.name
+
+    keep(found, write)
+
+
+def _trained(
+    store: CurveStore,
+    kind: type[PerformanceModel],
+    *,
+    leave_out: str | None,
+    every: bool,
+    evaluate: bool,
+    seed: int,
+) -> Iterator[Trained]:
     from qttseg.predictors.training import train as fit
     from qttseg.predictors.training import train_all
 
-    curves = CurveStore(store)
-    found: Iterable[Trained] = (
-        train_all(curves, seed=seed, evaluate=evaluate)
-        if all_leave_out
-        else (fit(curves, leave_out=leave_out, seed=seed, evaluate=evaluate),)
-    )
-    register(found, Registry(registry))
+    if leave_out and every:
+        raise ConfigurationError(
+            "--leave-out names one dataset and --all-leave-out means each in turn; give one of them"
+        )
+    if every:
+        yield from train_all(store, seed=seed, evaluate=evaluate, kind=kind)
+    else:
+        yield fit(store, leave_out=leave_out, seed=seed, evaluate=evaluate, kind=kind)
 
 
-def register(found: Iterable[Trained], registry: Registry) -> None:
-    """Register predictors as they come, then print a line of figures for each."""
+def keep(found: Iterable[Trained], store: Callable[[Trained], str]) -> None:
+    """Keep predictors as they come, by the name that `store` returns, then print a line of figures for each."""
     rows = []
     with err.status("training") as status:
         for trained in found:
-            version = registry.register(trained)
+            name = store(trained)
             left_out = ", ".join(trained.lineage.left_out) or "nothing"
-            status.update(f"registered version {version}, {left_out} left out")
-            means = trained.report.means() if trained.report else {}
+            status.update(f"{name}, {left_out} left out")
+            means = trained.figures
             ranks = " / ".join(f"{means.get(f'spearman_{seen}', float('nan')):.2f}" for seen in (0, 1, 3))
             figures = (means.get("mae_1"), means.get("calibration_error_1"), means.get("cost_spearman"))
-            rows.append((version, left_out, trained.lineage.runs, ranks if means else None, *figures))
+            rows.append((name, left_out, trained.lineage.runs, ranks if means else None, *figures))
     headers = ("version", "left out", "runs", "Spearman after 0 / 1 / 3", "MAE", "calibration error", "cost Spearman")
     show_rows(headers, rows, title="Judged on the datasets left out; MAE and calibration error after one epoch")
-    out.print(f"registered in {registry.uri}", soft_wrap=True)
+
+
+@app.command(epilog="Example: qttseg predictors register my_package.trees:TreePredictor --store curves --all-leave-out")
+def register(
+    source: Annotated[str, typer.Argument(help="`shipped`, or a class of your own as module:Class.")],
+    store: options.Store = options.STORE,
+    leave_out: LeaveOut = None,
+    all_leave_out: AllLeaveOut = False,
+    registry: options.Registry = None,
+    seed: options.Seed = 0,
+) -> None:
+    """Register the shipped predictors, or train, check and register predictors of a class of your own."""
+    from qttseg.metadata.shipped import store_of
+    from qttseg.predictors.registry import Registry
+    from qttseg.predictors.shipped import VERSION, shipped, shipped_names
+
+    shelf = Registry(registry)
+    if source == VERSION:
+        keep((shipped(name) for name in shipped_names()), shelf.register)
+        return
+    from qttseg.metadata.queries import training_set
+    from qttseg.predictors.conformance import check
+    from qttseg.predictors.interface import predictor_class
+
+    curves, kind = store_of(store), predictor_class(source)
+    with err.status("checking"):
+        check(kind, training_set(curves, leave_out=leave_out), seed=seed)
+    keep(_trained(curves, kind, leave_out=leave_out, every=all_leave_out, evaluate=True, seed=seed), shelf.register)
 
 
 @app.command("list", epilog="Example: qttseg predictors list")

@@ -39,9 +39,9 @@ def replay(
     Predictors are trained anew for each dataset, without it.
     """
     from qttseg.benchmark.regret import summarise_regret
-    from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.shipped import store_of
 
-    replays = _replayed(CurveStore(store), options.listed(optimisers), options.listed(budgets), seeds)
+    replays = _replayed(store_of(store), options.listed(optimisers), options.listed(budgets), seeds)
     rows = [
         (
             summary.budget,

@@ -31,7 +31,12 @@ def tune(
         Path | None, typer.Option("--out", help="Folder of the result; NAME-tuned by default.")
     ] = None,
     registry: options.Registry = None,
-    predictors: Annotated[str | None, typer.Option(help="Version or alias to use; `none` searches at random.")] = None,
+    predictors: Annotated[
+        str | None,
+        typer.Option(
+            help="Version or alias to use, `shipped`, or `none` to search at random; by default what was registered, else the shipped ones."
+        ),
+    ] = None,
     allow_seen: Annotated[bool, typer.Option(help="Use predictors that were trained on this dataset.")] = False,
     space: Annotated[str, typer.Option(help="Search space.")] = "paper",
     candidates: Annotated[int, typer.Option(help="Configurations to choose from.")] = 128,
@@ -110,12 +115,15 @@ def load_predictors(target: Dataset, *, registry: str | None, name: str | None, 
     if name == "none":
         return None
     from qttseg.predictors.registry import Registry
+    from qttseg.predictors.shipped import VERSION, predictors_for, shipped_for
 
+    if name == VERSION:
+        return shipped_for(target.name, target.fingerprint, allow_seen=allow_seen)
     shelf = Registry(registry)
     if name is not None:
         return shelf.load(name)
     try:
-        return shelf.load_for(target.name, target.fingerprint, allow_seen=allow_seen)
+        return predictors_for(target.name, target.fingerprint, shelf, allow_seen=allow_seen)
     except PredictorError as error:
         err.print(f"[yellow]searching at random:[/] {error}", highlight=False, soft_wrap=True)
         return None

@@ -13,7 +13,8 @@ from scipy.stats import norm, spearmanr
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import TrainingSet
 from qttseg.predictors.cost import CostPredictor
-from qttseg.predictors.performance import PartialCurve, PerformancePredictor, Prediction
+from qttseg.predictors.interface import PartialCurve, PerformanceModel, Prediction
+from qttseg.predictors.performance import PerformancePredictor
 from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]
@@ -76,7 +77,9 @@ class Report:
         return means
 
 
-def leave_one_dataset_out(training: TrainingSet, *, seed: int = 0) -> Report:
+def leave_one_dataset_out(
+    training: TrainingSet, *, seed: int = 0, kind: type[PerformanceModel] = PerformancePredictor
+) -> Report:
     """Return how well predictors of all but one dataset do on that one, for each dataset in turn.
 
     Every fold fits both predictors anew, so this takes one training for each dataset.
@@ -89,7 +92,7 @@ def leave_one_dataset_out(training: TrainingSet, *, seed: int = 0) -> Report:
     folds = []
     for dataset in training.datasets:
         rest, own = separate(training, dataset)
-        folds.append(judge(PerformancePredictor.fit(rest, seed=seed), CostPredictor.fit(rest), own))
+        folds.append(judge(kind.fit(rest, seed=seed), CostPredictor.fit(rest), own))
     return Report(folds=tuple(folds))
 
 
@@ -124,7 +127,7 @@ def rank_correlation(predicted: Array, truth: Array) -> float:
     return float(spearmanr(predicted, truth).statistic)
 
 
-def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingSet) -> Fold:
+def judge(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) -> Fold:
     """Return what fitted predictors are worth on the runs of one dataset, which they have not seen.
 
     Raises:
@@ -154,7 +157,7 @@ def judge(performance: PerformancePredictor, cost: CostPredictor, own: TrainingS
 
 
 def _final_scores(
-    performance: PerformancePredictor, runs: TrainingRuns, meta_features: Mapping[str, float], seen: int
+    performance: PerformanceModel, runs: TrainingRuns, meta_features: Mapping[str, float], seen: int
 ) -> tuple[Array, Prediction]:
     """Return true and predicted final scores of all runs that are longer than `seen` epochs."""
     pairs = [(c, v) for c, v in zip(runs.configurations, runs.values, strict=True) if len(v) > seen]

@@ -105,7 +105,7 @@ class ScalePrior:
 
     Attributes:
         mean: Their mean.
-        spread: Their standard deviation.
+        spread: By how much that of a new one is expected to differ from it.
     """
 
     mean: float
@@ -113,9 +113,9 @@ class ScalePrior:
 
     @classmethod
     def of(cls, scales: Sequence[Scale]) -> Self:
-        """Return the prior; few datasets say little, so no spread is taken as smaller than 0.1."""
+        """Return the prior; few datasets say little, so no spread is taken as smaller than 0.2."""
         tops = np.array([scale.top for scale in scales])
-        return cls(mean=float(tops.mean()), spread=max(float(tops.std()), 0.1))
+        return cls(mean=float(tops.mean()), spread=max(float(tops.std() * np.sqrt(1 + 2 / len(tops))), 0.2))
 
     def locate(self, scores: Array, mean: Array, std: Array, warp: Warp) -> Scale:
         """Return the scale of a dataset on which `scores` were seen where `mean` +- `std` was predicted.

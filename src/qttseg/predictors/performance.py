@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qttseg.errors import PredictorError
-from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.queries import TrainingSet
 from qttseg.predictors.curve_model import CurveModel, Questions
 from qttseg.predictors.features import Encoder
+from qttseg.predictors.interface import PartialCurve, Prediction
 from qttseg.predictors.lineage import Lineage
 from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
 from qttseg.predictors.storage import load_parts, save_parts
@@ -29,41 +29,6 @@ _KIND = "performance"
 _NOTHING: Array = np.empty(0)
 _TARGET = -1
 """Number of the target dataset, and the largest number of its runs; training datasets and runs count from 0."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartialCurve:
-    """A configuration and the scores seen so far.
-
-    Attributes:
-        configuration: The hyperparameters.
-        scores: Validation scores in [0, 1] after epochs 1, 2, ...; empty if it was never trained.
-    """
-
-    configuration: Configuration
-    scores: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Reject scores that no metric gives.
-
-        Raises:
-            PredictorError: a score is not in [0, 1].
-        """
-        if not all(0 <= score <= 1 for score in self.scores):
-            raise PredictorError(f"scores lie in [0, 1]; {self.configuration!r} has {self.scores}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """Predicted scores, `n` each, on the scale of the scores; higher is better.
-
-    Attributes:
-        mean: Expected score.
-        std: Standard deviation of the score, the noise of a run included.
-    """
-
-    mean: Array
-    std: Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,11 @@ class Registry:
     def __init__(self, tracking_uri: str | None = None) -> None:
         self.uri = tracking_uri or default_uri()
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything can be registered there already: false where the SQLite database is not there yet."""
+        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+
     def register(self, trained: Trained) -> str:
         """Store predictors with their lineage and figures, and return their version.
 
@@ -79,7 +84,7 @@ class Registry:
         """
         lineage = trained.lineage
         run = self._client.create_run(self._experiment, run_name=" ".join(("without", *lineage.left_out)))
-        for name, value in (trained.report.means() if trained.report else {}).items():
+        for name, value in trained.figures.items():
             self._client.log_metric(run.info.run_id, name, value)
         with tempfile.TemporaryDirectory() as folder:
             trained.save(Path(folder))

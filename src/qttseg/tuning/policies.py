@@ -11,7 +11,7 @@ import numpy as np
 
 from qttseg.errors import ConfigurationError, PredictorError
 from qttseg.metadata.configurations import Configuration
-from qttseg.predictors.performance import PartialCurve, Prediction
+from qttseg.predictors.interface import PartialCurve, Prediction
 from qttseg.tuning.acquisition import Floats, best_scores_at, improvement_per_second
 
 SAFETY = 1.1
