@@ -18,7 +18,16 @@ from qttseg.errors import BenchmarkError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import LearningCurve, Outcome
 from qttseg.tuning.acquisition import Floats
-from qttseg.tuning.policies import Hyperband, InOrder, LastValueGreedy, Policy, QuickTune, SuccessiveHalving, shuffled
+from qttseg.tuning.policies import (
+    Hyperband,
+    InOrder,
+    LastValueGreedy,
+    Policy,
+    QuickTune,
+    ReachableImprovement,
+    SuccessiveHalving,
+    shuffled,
+)
 from qttseg.tuning.tuner import Tuner, predicted_seconds
 
 if TYPE_CHECKING:
@@ -97,14 +106,17 @@ class Task:
         return shuffled(len(self.candidates), self.seed)
 
 
-def _quick_tune(task: Task) -> Policy:
-    if task.predictors is None:
-        raise BenchmarkError("quick-tune needs predictors")
-    return QuickTune(
-        candidates=task.configurations,
-        meta_features=task.dataset.meta_features,
-        performance=task.predictors.performance,
-    )
+def _guided(kind: type[QuickTune | ReachableImprovement]) -> Callable[[Task], Policy]:
+    def make(task: Task) -> Policy:
+        if task.predictors is None:
+            raise BenchmarkError(f"{kind.__name__} needs predictors")
+        return kind(
+            candidates=task.configurations,
+            meta_features=task.dataset.meta_features,
+            performance=task.predictors.performance,
+        )
+
+    return make
 
 
 OPTIMISERS: Mapping[str, Callable[[Task], Policy]] = {
@@ -112,11 +124,12 @@ OPTIMISERS: Mapping[str, Callable[[Task], Policy]] = {
     "greedy": lambda task: LastValueGreedy(order=task.order),
     "asha": lambda task: SuccessiveHalving(order=task.order),
     "hyperband": lambda task: Hyperband(order=task.order),
-    "quick-tune": _quick_tune,
+    "quick-tune": _guided(QuickTune),
+    "qttseg": _guided(ReachableImprovement),
 }
 """Policies by name."""
 
-GUIDED = frozenset({"quick-tune"})
+GUIDED = frozenset({"quick-tune", "qttseg"})
 """Those that need predictors, trained without the dataset."""
 
 

@@ -23,13 +23,13 @@ def add_commands(app: typer.Typer) -> None:
 def replay(
     store: options.Store = options.STORE,
     optimisers: Annotated[
-        str, typer.Option(help="Optimisers, by commas: random, greedy, asha, hyperband, quick-tune.")
-    ] = "random,greedy,asha,hyperband,quick-tune",
+        str, typer.Option(help="Optimisers, by commas: random, greedy, asha, hyperband, quick-tune, qttseg.")
+    ] = "random,greedy,asha,hyperband,quick-tune,qttseg",
     budgets: Annotated[
         str, typer.Option(help="Seconds, or multiples of a median epoch as 30x; by commas.")
     ] = "60,120,180",
     seeds: Annotated[int, typer.Option(help="Draws of candidates on each dataset.")] = 20,
-    reference: Annotated[str, typer.Option(help="Optimiser that the others are tested against.")] = "quick-tune",
+    reference: Annotated[str, typer.Option(help="Optimiser that the others are tested against.")] = "qttseg",
     figure: Annotated[
         Path | None, typer.Option(help="Draw regret over time, with bands, into this PNG, PDF or SVG.")
     ] = None,

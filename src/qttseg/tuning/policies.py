@@ -82,11 +82,8 @@ class InOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickTune:
-    """The acquisition of QTT-SEG, section 2 (DyHPO, Wistuba et al. 2022; Quick-Tune, arXiv 2306.03828).
-
-    First the candidate predicted to score highest where the remaining time lets it come to; then the one with the
-    highest multi-fidelity expected improvement per predicted second.
+class _Guided:
+    """A policy that a performance predictor guides.
 
     Attributes:
         candidates: The configurations.
@@ -98,29 +95,14 @@ class QuickTune:
     meta_features: Mapping[str, float]
     performance: Performance
 
-    def choose(self, standing: Standing) -> int:
-        """Return the most promising of the admitted candidates.
-
-        Raises:
-            PredictorError: the predictor returned arrays of a wrong shape.
-            ConfigurationError: the predictor returned values that are not finite.
-        """
-        admitted, scores = standing.admitted, standing.scores
-        each = np.maximum(standing.seconds[admitted], LEAST_SECONDS)
-        if not any(scores):
-            reachable = np.minimum(standing.max_epochs, np.maximum(1.0, standing.remaining // (each * SAFETY)))
-            mean, _ = self._predict(admitted, scores, [int(epoch) for epoch in reachable])
-            return admitted[int(np.argmax(mean))]
-        added = np.array([standing.steps[index] for index in admitted])
-        epochs = [len(scores[index]) + int(extra) for index, extra in zip(admitted, added, strict=True)]
-        mean, std = self._predict(admitted, scores, epochs)
-        value = improvement_per_second(mean, std, best_scores_at(scores, epochs), each * added)
-        # Where every expected improvement has vanished, the highest mean is the best guess left.
-        return admitted[int(np.lexsort((-mean, -value))[0])]
-
     def _predict(
         self, indices: Sequence[int], scores: Sequence[Sequence[float]], epochs: Sequence[int]
     ) -> tuple[Floats, Floats]:
+        """Return mean and deviation of the score of each candidate of `indices` after the epoch of the same place.
+
+        Raises:
+            PredictorError: the predictor returned arrays of a wrong shape.
+        """
         curves = [PartialCurve(configuration=self.candidates[i], scores=tuple(scores[i])) for i in indices]
         prediction = self.performance.predict(self.meta_features, curves, epochs)
         if prediction.mean.shape != (len(indices),) or prediction.std.shape != (len(indices),):
@@ -129,6 +111,75 @@ class QuickTune:
                 f"for {len(indices)} curves; it must return one mean and one deviation for each"
             )
         return prediction.mean, prediction.std
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickTune(_Guided):
+    """The acquisition of QTT-SEG, section 2 (DyHPO, Wistuba et al. 2022; Quick-Tune, arXiv 2306.03828).
+
+    First the candidate predicted to score highest where the remaining time lets it come to; then the one with the
+    highest multi-fidelity expected improvement per predicted second.
+    """
+
+    def choose(self, standing: Standing) -> int:
+        """Return the most promising of the admitted candidates.
+
+        Raises:
+            PredictorError: the predictor returned arrays of a wrong shape.
+            ConfigurationError: the predictor returned values that are not finite.
+        """
+        admitted, scores = standing.admitted, standing.scores
+        if not any(scores):
+            mean, _ = self._predict(admitted, scores, _reachable(standing))
+            return admitted[int(np.argmax(mean))]
+        added = np.array([standing.steps[index] for index in admitted])
+        epochs = [len(scores[index]) + int(extra) for index, extra in zip(admitted, added, strict=True)]
+        mean, std = self._predict(admitted, scores, epochs)
+        value = improvement_per_second(mean, std, best_scores_at(scores, epochs), _seconds(standing) * added)
+        return _best(admitted, value, mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachableImprovement(_Guided):
+    """Expected improvement on the best score so far, where the remaining time lets a candidate come to, per second.
+
+    The paper's acquisition looks one step ahead and so prefers whoever rises next. Here a candidate counts for what it
+    can still become, and pays for all the epochs until then; near the deadline both shrink to what can still be done.
+    """
+
+    def choose(self, standing: Standing) -> int:
+        """Return the most promising of the admitted candidates.
+
+        Raises:
+            PredictorError: the predictor returned arrays of a wrong shape.
+            ConfigurationError: the predictor returned values that are not finite.
+        """
+        admitted, scores = standing.admitted, standing.scores
+        epochs = _reachable(standing)
+        mean, std = self._predict(admitted, scores, epochs)
+        if not any(scores):
+            return admitted[int(np.argmax(mean))]
+        best = max(score for curve in scores for score in curve)
+        added = np.array([epoch - len(scores[index]) for index, epoch in zip(admitted, epochs, strict=True)])
+        value = improvement_per_second(mean, std, best, _seconds(standing) * added)
+        return _best(admitted, value, mean)
+
+
+def _seconds(standing: Standing) -> Floats:
+    """Return what an epoch of each admitted candidate is expected to take."""
+    return np.maximum(standing.seconds[standing.admitted], LEAST_SECONDS)
+
+
+def _reachable(standing: Standing) -> list[int]:
+    """Return the epoch that each admitted candidate can come to in the remaining time; one more at least."""
+    more = np.maximum(1.0, standing.remaining // (_seconds(standing) * SAFETY))
+    done = np.array([len(standing.scores[index]) for index in standing.admitted])
+    return [int(epoch) for epoch in np.minimum(standing.max_epochs, done + more)]
+
+
+def _best(admitted: Sequence[int], value: Floats, mean: Floats) -> int:
+    """Return who has the highest value; where every value has vanished, the highest mean is the best guess left."""
+    return admitted[int(np.lexsort((-mean, -value))[0])]
 
 
 @dataclass(frozen=True, kw_only=True)

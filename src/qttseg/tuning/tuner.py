@@ -6,7 +6,7 @@ share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, median
@@ -156,11 +156,12 @@ class Tuner:
             expected[index] = seconds
         return expected
 
-    def ask(self, remaining: float) -> Proposal | None:
+    def ask(self, remaining: float, *, busy: Collection[int] = ()) -> Proposal | None:
         """Return what to train next, or None when nothing is left that fits; asking changes nothing.
 
         Args:
             remaining: Seconds until the deadline.
+            busy: Candidates that are being trained already, by other workers.
 
         Raises:
             PredictorError: the predictor returned arrays of a wrong shape.
@@ -173,7 +174,9 @@ class Tuner:
         admitted = [
             index
             for index, step in enumerate(steps)
-            if step and (not self._is_priced(index) or seconds[index] * step * SAFETY <= remaining)
+            if step
+            and index not in busy
+            and (not self._is_priced(index) or seconds[index] * step * SAFETY <= remaining)
         ]
         if not admitted:
             return None
