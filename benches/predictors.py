@@ -1,10 +1,14 @@
-"""Leave-one-dataset-out figures of the performance predictor against simple baselines.
+"""Leave-one-dataset-out figures of the performance predictor against simple baselines, and how quick it is.
 
-    python benches/predictors.py published.csv
+    python benches/predictors.py --store shipped
+    python benches/predictors.py --csv published.csv
+    python benches/predictors.py --store shipped --growth
 
-Prints the mean Spearman correlation between predicted and true final scores after 0, 1 and 3 epochs, the seconds of one
-fit and the milliseconds of predicting 128 candidates. The baselines are fitted anew for each number of epochs, to the
-rank-normalised final scores, and see the configuration and the rank-normalised scores so far.
+Prints the mean Spearman correlation between predicted and true final scores after 0, 1 and 3 epochs, the calibration error
+over all datasets, the seconds of one fit and the milliseconds of a suggestion among 128 candidates, of which twelve have
+been trained for a while (and among 10,000). The baselines are fitted anew for each number of epochs, to the rank-normalised
+final scores, and see the configuration and the rank-normalised scores so far. `--growth` fits stores of 2,000 and 20,000
+runs, made by repeating the given one, instead.
 """
 
 from __future__ import annotations
@@ -18,17 +22,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
+from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.published import read_published
 from qttseg.metadata.queries import TrainingSet, training_set
+from qttseg.metadata.shipped import store_of
 from qttseg.metadata.store import CurveStore
-from qttseg.predictors.evaluation import EPOCHS_SEEN, rank_correlation, separate
+from qttseg.pipelines.spaces import search_space
+from qttseg.predictors.cost import CostPredictor
+from qttseg.predictors.evaluation import (
+    EPOCHS_SEEN,
+    calibration_error,
+    judge,
+    quantile_levels,
+    rank_correlation,
+    separate,
+)
 from qttseg.predictors.features import Encoder
 from qttseg.predictors.interface import PartialCurve
 from qttseg.predictors.performance import PerformancePredictor
@@ -37,44 +53,81 @@ from qttseg.predictors.training_runs import TrainingRuns
 Array = NDArray[np.float64]
 Figures = dict[str, dict[int, list[float]]]
 
+SIZES = (128, 10_000)
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path, help="the published meta-dataset")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = _arguments()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    with tempfile.TemporaryDirectory() as folder:
-        training = imported(arguments.csv, folder)
+    training = _training(arguments)
+    print(f"{training.table.num_rows} runs, {len(training.datasets)} datasets, each left out once\n")
+    if arguments.growth:
+        growth(training, arguments.seed)
+        return
     correlations: Figures = {}
     seconds: dict[str, list[float]] = {}
+    levels: dict[int, list[Array]] = {seen: [] for seen in EPOCHS_SEEN}
+    costs: list[tuple[float, float]] = []
     for dataset in training.datasets:
         rest, own = separate(training, dataset)
-        ours(rest, own, arguments.seed, correlations, seconds)
+        costs.append(ours(rest, own, arguments.seed, correlations, seconds, levels))
         last_value(own, correlations)
         for name, make in BASELINES.items():
             baseline(name, lambda width, make=make: make(width, arguments.seed), rest, own, correlations, seconds)
-    print(f"{training.table.num_rows} runs, {len(training.datasets)} datasets, each left out once\n")
-    print(f"{'predictor':<14}" + "".join(f"{seen:>8}" for seen in EPOCHS_SEEN) + f"{'fit s':>9}{'128 in ms':>11}")
+    print(f"{'predictor':<18}" + "".join(f"{seen:>8}" for seen in EPOCHS_SEEN) + f"{'fit s':>9}")
     for name, figures in correlations.items():
         cells = "".join(f"{np.nanmean(figures[s]):8.3f}" if s in figures else f"{'-':>8}" for s in EPOCHS_SEEN)
-        fit = f"{np.mean(seconds[name]):9.1f}" if name in seconds else f"{'-':>9}"
-        asked = seconds.get(f"{name} predict")
-        print(f"{name:<14}{cells}{fit}" + (f"{1000 * np.median(asked):11.0f}" if asked else f"{'-':>11}"))
+        print(f"{name:<18}{cells}" + (f"{np.mean(seconds[name]):9.1f}" if name in seconds else f"{'-':>9}"))
+    pooled = " / ".join(f"{calibration_error(np.concatenate(levels[seen])):.3f}" for seen in EPOCHS_SEEN)
+    print(f"\ncalibration error after {' / '.join(map(str, EPOCHS_SEEN))} epochs: {pooled}")
+    spearman, error = np.nanmean(costs, axis=0)
+    print(f"seconds of an epoch: Spearman {spearman:.3f}, median error {error:.0%}")
+    for size in SIZES:
+        first, again = (1000 * np.median(seconds[f"{size} {which}"]) for which in ("first", "again"))
+        print(f"a suggestion among {size} candidates: {again:.1f} ms ({first:.0f} ms the first time)")
 
 
-def imported(csv: Path, folder: str) -> TrainingSet:
-    published = read_published(csv)
-    store = CurveStore(folder)
-    store.append(published.curves)
-    for dataset in published.datasets:
-        store.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
-    return training_set(store)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--csv", type=Path, help="the published meta-dataset")
+    parser.add_argument("--store", default="shipped", help="a learning-curve store")
+    parser.add_argument("--growth", action="store_true", help="time fits of larger stores instead")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def _training(arguments: argparse.Namespace) -> TrainingSet:
+    if arguments.csv is None:
+        return training_set(store_of(arguments.store))
+    published = read_published(arguments.csv)
+    with tempfile.TemporaryDirectory() as folder:
+        store = CurveStore(folder)
+        store.append(published.curves)
+        for dataset in published.datasets:
+            store.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
+        return training_set(store)
+
+
+def growth(training: TrainingSet, seed: int) -> None:
+    for runs in (2_000, 20_000):
+        copies = -(-runs // training.table.num_rows)
+        larger = TrainingSet(table=pa.concat_tables([training.table] * copies).slice(0, runs), left_out=())
+        started = time.perf_counter()
+        PerformancePredictor.fit(larger, seed=seed)
+        performance = time.perf_counter() - started
+        started = time.perf_counter()
+        CostPredictor.fit(larger)
+        print(f"{runs:>7} runs: performance {performance:.1f} s, cost {time.perf_counter() - started:.1f} s")
 
 
 def ours(
-    rest: TrainingSet, own: TrainingSet, seed: int, correlations: Figures, seconds: dict[str, list[float]]
-) -> None:
+    rest: TrainingSet,
+    own: TrainingSet,
+    seed: int,
+    correlations: Figures,
+    seconds: dict[str, list[float]],
+    levels: dict[int, list[Array]],
+) -> tuple[float, float]:
     started = time.perf_counter()
     predictor = PerformancePredictor.fit(rest, seed=seed)
     seconds.setdefault("qttseg", []).append(time.perf_counter() - started)
@@ -82,13 +135,30 @@ def ours(
     meta_features = next(iter(runs.meta_features.values()))
     ends = [len(values) for values in runs.values]
     for seen in EPOCHS_SEEN:
-        predicted = predictor.predict(meta_features, partial(runs, [seen] * len(ends)), ends).mean
-        note(correlations, "qttseg", seen, predicted, finals(runs))
-    # As a tuner asks: 128 candidates, some of which have been trained for a while.
-    curves = (partial(runs, [3] * 12 + [0] * (len(ends) - 12)) * 128)[:128]
-    started = time.perf_counter()
-    predictor.predict(meta_features, curves, (ends * 128)[:128])
-    seconds.setdefault("qttseg predict", []).append(time.perf_counter() - started)
+        predicted = predictor.predict(meta_features, partial(runs, [seen] * len(ends)), ends)
+        note(correlations, "qttseg", seen, predicted.mean, finals(runs))
+        levels[seen].append(quantile_levels(predicted, finals(runs)))
+    for size in SIZES:
+        suggest(predictor, runs, size, seconds)
+    fold = judge(predictor, CostPredictor.fit(rest), own)
+    return fold.cost_spearman, fold.cost_error
+
+
+def suggest(predictor: PerformancePredictor, runs: TrainingRuns, size: int, seconds: dict[str, list[float]]) -> None:
+    """Time predictions as a tuner asks for them: many candidates, twelve of them trained for three epochs."""
+    meta_features = next(iter(runs.meta_features.values()))
+    started = partial(runs, [3] * min(12, len(runs.values)) + [0] * (len(runs.values) - 12))[:12]
+    epochs = len(runs.values[0])
+    fresh = [PartialCurve(configuration=configuration) for configuration in _candidates(runs, size - len(started))]
+    for which in ("first", "again"):
+        begun = time.perf_counter()
+        predictor.predict(meta_features, [*started, *fresh], [epochs] * size)
+        seconds.setdefault(f"{size} {which}", []).append(time.perf_counter() - begun)
+
+
+def _candidates(runs: TrainingRuns, count: int) -> Sequence[Configuration]:
+    known = {parameter for configuration in runs.configurations for parameter in configuration}
+    return [c for c in search_space().sample(count, seed=1) if known.intersection(c)]
 
 
 def last_value(own: TrainingSet, correlations: Figures) -> None:
@@ -144,12 +214,20 @@ def trees(_: int, seed: int) -> ExtraTreesRegressor:
     return ExtraTreesRegressor(300, min_samples_leaf=3, max_features=0.5, random_state=seed)
 
 
+def boosting(_: int, seed: int) -> HistGradientBoostingRegressor:
+    return HistGradientBoostingRegressor(max_iter=150, learning_rate=0.05, min_samples_leaf=8, random_state=seed)
+
+
 def matern(width: int, seed: int) -> GaussianProcessRegressor:
     kernel = ConstantKernel() * Matern(np.full(width, 5.0), (0.1, 1e3), nu=2.5) + WhiteKernel()
     return GaussianProcessRegressor(kernel, random_state=seed)
 
 
-BASELINES: dict[str, Callable[[int, int], Any]] = {"extra-trees": trees, "matern gp": matern}
+BASELINES: dict[str, Callable[[int, int], Any]] = {
+    "extra-trees": trees,
+    "gradient boosting": boosting,
+    "matern gp": matern,
+}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from qttseg.benchmark.regret import regret_curves, summarise_regret
 from qttseg.benchmark.regret_figure import draw_regret
 from qttseg.benchmark.replay import (
+    GUIDED,
     OPTIMISERS,
     Replayed,
     StoredDataset,
@@ -26,8 +27,9 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.metadata.store import CurveStore
+from qttseg.predictors.training import train
 
-UNGUIDED = [name for name in OPTIMISERS if name != "quick-tune"]
+UNGUIDED = [name for name in OPTIMISERS if name not in GUIDED]
 
 
 def curve(
@@ -71,6 +73,7 @@ def store(tmp_path: Path) -> CurveStore:
         store.append(rising(name, 20, seed=number))
         store.add_dataset(name, f"content-of-{name}", {"images": 100.0})
     store.append([curve("few", x, [0.5]) for x in range(3)])
+    store.add_dataset("few", "content-of-few", {"images": 100.0})
     store.append([curve("polyp", 99, [0.99], outcome=Outcome.TIMED_OUT)])
     return store
 
@@ -102,6 +105,17 @@ def test_the_clock_and_the_regret_only_go_one_way_and_the_budget_holds(store: Cu
             assert 60 / 2.52 - 2 <= done.epochs <= 60 / 2.02
             assert done.regret_at(0.0) == 1.0
             assert done.regret_at(1e9) == done.regret
+
+
+def test_guided_searches_keep_to_the_clock_and_see_from_a_few_epochs_who_is_good(store: CurveStore):
+    dataset = stored_datasets(store)[0]
+    trained = train(store, leave_out=dataset.fingerprint, evaluate=False)
+    task = Task(dataset=dataset, candidates=dataset.curves, seed=0, predictors=trained)
+    for optimiser in sorted(GUIDED):
+        done = replay(task, optimiser, budget=40.0)
+        assert done.times[-1] <= 40.0
+        assert list(done.regrets) == sorted(done.regrets, reverse=True)
+        assert done.regret < replay(task, "random", budget=40.0).regret
 
 
 def test_with_all_the_time_in_the_world_the_best_is_found(store: CurveStore):

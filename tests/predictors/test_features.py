@@ -64,3 +64,13 @@ def test_json_brings_back_the_same_encoder(encoder, configurations):
 )
 def test_mean_rate_share(configuration, share):
     assert mean_rate_share(configuration, 10) == pytest.approx(share)
+
+
+def test_a_dataset_is_as_novel_as_it_lies_apart_from_all_known_ones(configurations):
+    known = [{"images": size, "height": 256.0} for size in (100.0, 200.0, 400.0, 800.0)]
+    encoder = Encoder.fit(configurations[:8], known, epochs=5)
+    assert encoder.novelty(known[1]) == pytest.approx(0, abs=1e-9)
+    assert encoder.novelty({"images": 1600.0}) == pytest.approx(1, abs=0.1)
+    assert encoder.novelty({"images": 1e6}) > 1.5
+    assert Encoder.from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
+    assert Encoder.fit(configurations[:8], known[:2], epochs=5).novelty({"images": 1e9}) == 0

@@ -64,11 +64,15 @@ class Flat:
 class Pair:
     performance: Favouring
     cost: Flat
+    strangeness: float = 1.0
+
+    def novelty(self, meta_features: Mapping[str, float]) -> float:
+        return self.strangeness
 
 
-def predictors(**past: tuple[str, ...]) -> Pair:
+def predictors(*, strangeness: float = 1.0, **past: tuple[str, ...]) -> Pair:
     lineage = Past(**past)
-    return Pair(performance=Favouring(lineage=lineage), cost=Flat(lineage=lineage))
+    return Pair(performance=Favouring(lineage=lineage), cost=Flat(lineage=lineage), strangeness=strangeness)
 
 
 def test_the_predictors_favourite_is_tried_first(tune_quickly: Tune):
@@ -100,3 +104,12 @@ def test_strange_conditions_are_remarked_on(tune_quickly: Tune, protocol: Protoc
     backbone = strange.segmenter.backbone
     known = predictors(protocol_ids=(protocol.id,), backbone_fingerprints=(backbone.fingerprint,))
     assert tune_quickly(budget=0.5, predictors=known).notes == ()
+
+
+def test_on_a_strange_dataset_predictors_only_say_where_to_begin(tune_quickly: Tune):
+    far = predictors(strangeness=9.0)
+    events: list[Event] = []
+    result = tune_quickly(budget=60, predictors=far, on_event=events.append)
+    assert next(event for event in events if isinstance(event, Trying)).configuration["lr"] == FAVOURITE
+    assert len(far.performance.asked_about) == 1
+    assert any("unlike those" in note for note in result.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -77,6 +77,7 @@ class Encoder:
         meta_names: Meta-features that vary over the training datasets, sorted.
         meta_center: Their means over datasets, after the signed logarithm of `1 + |x|`.
         meta_scale: Their standard deviations over datasets.
+        datasets: The standardised meta-features of each dataset.
     """
 
     parameters: tuple[Parameter, ...]
@@ -87,6 +88,7 @@ class Encoder:
     meta_names: tuple[str, ...]
     meta_center: tuple[float, ...]
     meta_scale: tuple[float, ...]
+    datasets: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def fit(
@@ -103,7 +105,7 @@ class Encoder:
         known = [
             i for i in range(len(meta_names)) if np.isfinite(meta[:, i]).sum() > 1 and np.nanstd(meta[:, i]) > 1e-9
         ]
-        return cls(
+        encoder = cls(
             parameters=parameters,
             epochs=epochs,
             kept=kept,
@@ -113,6 +115,8 @@ class Encoder:
             meta_center=tuple(float(np.nanmean(meta[:, i])) for i in known),
             meta_scale=tuple(float(np.nanstd(meta[:, i])) for i in known),
         )
+        rows = tuple(tuple(encoder.meta_features(features).tolist()) for features in meta_features)
+        return replace(encoder, datasets=rows)
 
     def configurations(self, configurations: Sequence[Configuration]) -> Array:
         """Return the standardised columns of `configurations`, `n x len(kept)`.
@@ -147,6 +151,19 @@ class Encoder:
         bounded: Array = np.clip(np.nan_to_num(standardised, nan=0.0), -_META_LIMIT, _META_LIMIT)
         return bounded
 
+    def novelty(self, meta_features: Mapping[str, float]) -> float:
+        """Return how far a dataset lies from the nearest training dataset; 1 is as far as those usually lie apart.
+
+        0 where that cannot be told: fewer than three training datasets, or no meta-feature in which they differ.
+        """
+        known = np.array(self.datasets)
+        if len(known) < 3 or not self.meta_names:
+            return 0.0
+        apart = np.linalg.norm(known[:, None] - known[None], axis=2) + np.diag(np.full(len(known), np.inf))
+        usual = float(np.median(apart.min(axis=1)))
+        away = float(np.linalg.norm(known - self.meta_features(meta_features), axis=1).min())
+        return away / usual if usual > 0 else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
@@ -156,7 +173,8 @@ class Encoder:
         """Return the encoder that `to_dict` wrote and JSON carried."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         parameters = tuple(Parameter(**entry | {"choices": tuple(entry["choices"])}) for entry in plain["parameters"])
-        return cls(**plain | {"parameters": parameters})
+        datasets = tuple(tuple(row) for row in plain["datasets"])
+        return cls(**plain | {"parameters": parameters, "datasets": datasets})
 
 
 def mean_rate_share(configuration: Mapping[str, Value], epochs: int) -> float:

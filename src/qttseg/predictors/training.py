@@ -46,6 +46,10 @@ class Trained:
         """What was left out, or `all` if nothing was."""
         return "-".join(f"without-{name}" for name in self.lineage.left_out) or "all"
 
+    def novelty(self, meta_features: Mapping[str, float]) -> float:
+        """Return how far a dataset lies from those the predictors learnt from; 1 is usual (`Encoder.novelty`)."""
+        return self.cost.encoder.novelty(meta_features)
+
     def __str__(self) -> str:
         left_out = ", ".join(self.lineage.left_out) or "nothing"
         return f"predictors {self.version or 'unregistered'}, {self.lineage.runs} runs, {left_out} left out"

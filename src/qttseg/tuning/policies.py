@@ -95,6 +95,12 @@ class _Guided:
     meta_features: Mapping[str, float]
     performance: Performance
 
+    def order(self, epochs: int) -> tuple[int, ...]:
+        """Return the candidates from the highest predicted score after so many epochs to the lowest."""
+        count = len(self.candidates)
+        mean, _ = self._predict(range(count), [()] * count, [epochs] * count)
+        return tuple(np.argsort(-mean, kind="stable").tolist())
+
     def _predict(
         self, indices: Sequence[int], scores: Sequence[Sequence[float]], epochs: Sequence[int]
     ) -> tuple[Floats, Floats]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PREVIEWS = 4
 """Validation images that an exported result shows."""
 
+STRANGE = 3.0
+"""Novelty of a dataset (`Encoder.novelty`) beyond which predictions only say where to begin."""
+
 EXPORT_SECONDS = 0.4
 """Kept for writing a model, its curves and its card; reading and segmenting the previews is measured and added."""
 
@@ -157,9 +160,10 @@ def tune(
     base = base.remembering(embeddings)
     workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split, execution=execution or WHOLE_BATCHES)
     reading = (clock() - reading) / len(split.train + split.validation)
+    notes = [] if predictors is None else _notes(predictors, base, protocol)
     search = LiveSearch(
         workbench,
-        lambda: _tuner(dataset, split, protocol, points, predictors, seed),
+        lambda: _tuner(dataset, split, protocol, points, predictors, seed, notes),
         seed=seed,
         budget=budget,
         deadline=Deadline(at=started + budget, clock=clock),
@@ -188,7 +192,7 @@ def tune(
         reserve=search.reserve,
         warm_start_seconds=started + spent - called,
         ending=ending,
-        notes=() if predictors is None else _notes(predictors, base, protocol),
+        notes=tuple(notes),
     )
 
 
@@ -212,24 +216,39 @@ def _tuner(
     candidates: tuple[Configuration, ...],
     predictors: Trained | None,
     seed: int,
+    notes: list[str],
 ) -> Tuner:
-    """Return the tuner; meta-features are measured on training and validation images, where they are needed."""
+    """Return the tuner; meta-features are measured on training and validation images, where they are needed.
+
+    What the user should know of the search is added to `notes`.
+    """
     from qttseg.metadata.meta_features import measure
-    from qttseg.tuning.policies import InOrder, QuickTune, shuffled
+    from qttseg.tuning.policies import InOrder, LastValueGreedy, Policy, ReachableImprovement, shuffled
     from qttseg.tuning.tuner import Tuner, predicted_seconds
 
     if predictors is None:
         return Tuner(candidates, InOrder(shuffled(len(candidates), seed)), max_epochs=protocol.epochs)
     meta_features = measure(dataset, split.train + split.validation).to_dict()
+    guided = ReachableImprovement(
+        candidates=candidates, meta_features=meta_features, performance=predictors.performance
+    )
+    policy: Policy = guided
+    novelty = predictors.novelty(meta_features)
+    if novelty > STRANGE:
+        notes.append(
+            f"The dataset is unlike those that the predictors learnt from (novelty {novelty:.1f}, where 1 is usual): the "
+            "search looked at what they hold for best, then trusted scores alone."
+        )
+        policy = LastValueGreedy(order=guided.order(protocol.epochs))
     return Tuner(
         candidates,
-        QuickTune(candidates=candidates, meta_features=meta_features, performance=predictors.performance),
+        policy,
         max_epochs=protocol.epochs,
         predicted=predicted_seconds(predictors.cost, meta_features, candidates),
     )
 
 
-def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> tuple[str, ...]:
+def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> list[str]:
     """Return what makes the predictors less fit for this target than they could be."""
     lineage = predictors.performance.lineage
     notes: list[str] = []
@@ -237,4 +256,4 @@ def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> tuple
         notes.append(f"The predictors that guided the search have never seen the backbone {backbone.name}.")
     if protocol.id not in lineage.protocol_ids:
         notes.append(f"The predictors that guided the search were trained under other protocols than {protocol.id}.")
-    return tuple(notes)
+    return notes
