@@ -66,7 +66,7 @@ class Pair:
     cost: Flat
     strangeness: float = 1.0
 
-    def novelty(self, meta_features: Mapping[str, float]) -> float:
+    def novelty(self, _: Mapping[str, float]) -> float:
         return self.strangeness
 
 

@@ -21,6 +21,7 @@ from qttseg.predictors.storage import load_parts, save_parts
 from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]
+Moments = tuple[Array, Array]
 
 _MAX_RUNS = 800
 """Training runs drawn from a larger store: 2,400 to 3,200 rows for each of the two processes."""
@@ -116,41 +117,16 @@ class PerformancePredictor:
             predictor=self,
             configurations=self.encoder.configurations([curve.configuration for curve in curves]),
             meta=self.encoder.meta_features(meta_features),
+            scores=tuple(np.array(curve.scores) for curve in curves),
         )
-        scale = self._locate(target, curves)
-        normal = [
-            self.warp.to_normal(scale.shares(np.array(curve.scores))) if curve.scores else _NOTHING for curve in curves
-        ]
-        asked, wanted = np.array([bool(curve.scores) for curve in curves]), np.array(epochs, dtype=np.float64)
+        scale = target.locate()
+        wanted, started = np.array(epochs, np.intp), np.array([bool(curve.scores) for curve in curves])
         mean, std = np.empty(len(curves)), np.empty(len(curves))
-        for model, rows in ((self.fresh, np.flatnonzero(~asked)), (self.partial, np.flatnonzero(asked))):
-            if not len(rows):
-                continue
-            partial = model is self.partial
-            known = [
-                (i, s, t)
-                for i in np.flatnonzero(asked).tolist()
-                for s, t in _answered(len(normal[i]))
-                if bool(s) == partial
-            ]
-            places, targets = np.array([i for i, _, _ in known], np.intp), np.array([float(t) for _, _, t in known])
-            questions, answered = target.ask(rows, wanted[rows]), target.ask(places, targets)
-            if partial:
-                questions = target.continued(questions, [normal[i] for i in rows])
-                answered = target.continued(answered, [normal[i][:s] for i, s, _ in known])
-            answers = np.array([normal[i][t - 1] for i, _, t in known])
-            mean[rows], std[rows] = model.predict(questions, answered, answers)
+        for rows, partial in ((np.flatnonzero(~started), False), (np.flatnonzero(started), True)):
+            if len(rows):
+                mean[rows], std[rows] = target.judge(rows, wanted[rows], scale, partial=partial)
         mean, std = raw_moments(mean, std, self.warp, scale)
         return Prediction(mean=mean, std=std)
-
-    def _locate(self, target: _Target, curves: Sequence[PartialCurve]) -> Scale:
-        """Return the scale of the target's scores that fits best with what was seen of each curve last."""
-        trained = [i for i, curve in enumerate(curves) if curve.scores]
-        mean, std = np.empty(0), np.empty(0)
-        if trained:
-            lengths = np.array([float(len(curves[i].scores)) for i in trained])
-            mean, std = self.fresh.predict(target.ask(np.array(trained), lengths))
-        return self.prior.locate(np.array([curves[i].scores[-1] for i in trained]), mean, std, self.warp)
 
     def save(self, folder: Path) -> None:
         """Write the predictor to `folder` as safetensors and JSON."""
@@ -194,23 +170,53 @@ class PerformancePredictor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Target:
-    """The encoded candidates of the dataset that is predicted for."""
+    """The candidates on the dataset that is predicted for: encoded, with the raw scores each has shown."""
 
     predictor: PerformancePredictor
     configurations: Array
     meta: Array
+    scores: tuple[Array, ...]
 
-    def ask(self, rows: NDArray[np.intp], target: Array) -> Questions:
-        """Return questions about candidates that have shown nothing."""
+    def locate(self) -> Scale:
+        """Return the scale of the target's scores that fits best with what was seen of each curve last."""
+        rows = np.array([i for i, scores in enumerate(self.scores) if len(scores)], np.intp)
+        lengths = np.array([len(self.scores[i]) for i in rows], np.intp)
+        mean, std = self.predictor.fresh.predict(self._ask(rows, lengths)) if len(rows) else (_NOTHING, _NOTHING)
+        last = np.array([self.scores[i][-1] for i in rows])
+        return self.predictor.prior.locate(last, mean, std, self.predictor.warp)
+
+    def judge(self, rows: NDArray[np.intp], epochs: NDArray[np.intp], scale: Scale, *, partial: bool) -> Moments:
+        """Return mean and deviation of the normal values of some candidates after `epochs`.
+
+        Args:
+            rows: Which candidates; all with or all without scores.
+            epochs: The epoch asked for of each.
+            scale: The target's.
+            partial: Whether they have shown scores.
+        """
+        warp = self.predictor.warp
+        normal = [warp.to_normal(scale.shares(scores)) if len(scores) else scores for scores in self.scores]
+        known = [(i, s, t) for i, z in enumerate(normal) for s, t in _answered(len(z)) if bool(s) == partial]
+        asked = self._ask(rows, epochs)
+        answered = self._ask(np.array([i for i, _, _ in known], np.intp), np.array([t for _, _, t in known], np.intp))
+        answers = np.array([normal[i][t - 1] for i, _, t in known])
+        if not partial:
+            return self.predictor.fresh.predict(asked, answered, answers)
+        asked = self._continued(asked, [normal[i] for i in rows])
+        answered = self._continued(answered, [normal[i][:s] for i, s, _ in known])
+        return self.predictor.partial.predict(asked, answered, answers)
+
+    def _ask(self, rows: NDArray[np.intp], target: NDArray[np.intp]) -> Questions:
+        """Return questions about candidates as if they had shown nothing."""
         return Questions.before_training(
             self.configurations[rows],
             self.meta[None],
             dataset=np.full(len(rows), _TARGET, np.float64),
             run=(_TARGET - rows).astype(np.float64),
-            target=target,
+            target=target.astype(np.float64),
         )
 
-    def continued(self, questions: Questions, shown: Sequence[Array]) -> Questions:
+    def _continued(self, questions: Questions, shown: Sequence[Array]) -> Questions:
         """Return questions about partial curves, with what was expected of them."""
         return questions.continued(shown, self.predictor.fresh.predict(questions)[0])
 

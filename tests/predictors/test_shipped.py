@@ -1,0 +1,62 @@
+"""The predictors in the package: one for each procedural dataset that has not seen it, and one of all."""
+
+import pytest
+
+from qttseg.errors import LeakageError
+from qttseg.metadata.datasets import resolve_dataset
+from qttseg.metadata.procedural.suite import NAMES
+from qttseg.metadata.shipped import store_of
+from qttseg.pipelines.loading import load_backbone
+from qttseg.predictors.interface import PartialCurve
+from qttseg.predictors.registry import Registry
+from qttseg.predictors.shipped import predictors_for, shipped, shipped_for, shipped_names
+
+
+def test_every_dataset_has_its_own_and_strangers_get_those_of_all():
+    assert set(shipped_names()) == {"all", *(f"without-{name}" for name in NAMES)}
+    for name in NAMES:
+        lineage = shipped(f"without-{name}").lineage
+        assert lineage.left_out == (name,)
+        assert name not in lineage.datasets
+    assert shipped_for("mine", "print-mine").lineage.left_out == ()
+
+
+def test_a_procedural_dataset_is_never_judged_by_what_has_seen_it():
+    target = resolve_dataset("procedural-eyes")
+    assert not shipped_for(target.name, target.fingerprint).lineage.has_seen(target.fingerprint, target.name)
+    assert shipped_for(target.name, target.fingerprint, allow_seen=True).lineage.left_out == ()
+    with pytest.raises(LeakageError, match="train some without it"):
+        shipped_for("renamed", target.fingerprint)
+
+
+def test_they_learnt_from_the_shipped_curves_and_weights():
+    of_all = shipped()
+    assert of_all.lineage.runs == store_of("shipped").table(["run_id"]).num_rows
+    assert of_all.lineage.backbone_fingerprints == (load_backbone().fingerprint,)
+
+
+def test_they_rank_datasets_that_they_have_not_seen():
+    assert shipped().figures["spearman_1"] > 0.6
+    assert shipped().figures["calibration_error_1"] < 0.15
+
+
+def test_a_higher_learning_rate_than_the_lowest_is_recommended():
+    """The least one could ask of what has seen some hundred fine-tunings."""
+    from qttseg.pipelines.spaces import search_space
+
+    candidates = search_space().sample(64, seed=5)
+    prediction = shipped().performance.predict({}, [PartialCurve(configuration=c) for c in candidates], [10] * 64)
+    best = candidates[int(prediction.mean.argmax())]
+    assert float(best["lr"]) > 1e-4
+
+
+def test_a_registry_comes_first_and_an_absent_one_is_not_made(tmp_path):
+    absent = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert predictors_for("mine", "print-mine", absent).version == "shipped"
+    assert not list(tmp_path.iterdir())
+    present = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    present.register(shipped("without-procedural-eyes"))
+    assert predictors_for("mine", "print-mine", present).version == "1"
+    eyes, leaf = (resolve_dataset(f"procedural-{name}") for name in ("eyes", "leaf"))
+    assert predictors_for(eyes.name, eyes.fingerprint, present).version == "1"
+    assert predictors_for(leaf.name, leaf.fingerprint, present).lineage.left_out == ("procedural-leaf",)
