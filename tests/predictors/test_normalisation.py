@@ -26,10 +26,18 @@ def test_a_warp_makes_its_own_values_standard_normal():
 
 def test_raw_moments_stay_scores_and_know_certainty():
     warp, scale = Warp.of(SHARES), Scale(top=0.8)
-    mean, std = raw_moments(np.array([-5.0, 0.0, 5.0]), np.array([3.0, 1e-9, 3.0]), warp, scale)
+    mean, std = raw_moments(np.array([-5.0, 0.0, 5.0]), np.array([3.0, 1e-9, 3.0]), warp, scale, seen=np.zeros(3))
     assert ((mean >= 0) & (mean <= 1)).all()
     assert mean[1] == pytest.approx(scale.raw(warp.to_shares(np.array([0.0])))[0])
     assert std[1] < 1e-4 < std[0]
+
+
+def test_what_is_not_known_of_the_scale_widens_only_what_lies_beyond_the_last_score():
+    warp, scale = Warp.of(SHARES), Scale(top=0.8, std=0.1)
+    at = scale.raw(warp.to_shares(np.array([0.5])))
+    for seen, wanted in ((0.0, 0.1 * at[0] / 0.8), (at[0], 0.0)):
+        _, std = raw_moments(np.array([0.5]), np.array([1e-9]), warp, scale, seen=np.array([seen]))
+        assert std[0] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_without_sightings_the_scale_is_the_training_mean():

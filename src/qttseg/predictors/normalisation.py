@@ -88,14 +88,14 @@ class Warp:
         return _interpolate(normal, np.array(self.normal), np.array(self.shares))
 
 
-def raw_moments(mean: Array, std: Array, warp: Warp, scale: Scale) -> tuple[Array, Array]:
+def raw_moments(mean: Array, std: Array, warp: Warp, scale: Scale, *, seen: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of the score whose normal value has `mean` and `std` (Gauss-Hermite).
 
-    What is not known of the scale adds to the deviation.
+    What is not known of the scale adds to the deviation of all that lies beyond the last score `seen`; 0 if none was.
     """
     values = scale.raw(warp.to_shares(mean[:, None] + std[:, None] * _NODES))
     centre = values @ _WEIGHTS
-    variance = (values - centre[:, None]) ** 2 @ _WEIGHTS + (centre / scale.top * scale.std) ** 2
+    variance = (values - centre[:, None]) ** 2 @ _WEIGHTS + ((centre - seen) / scale.top * scale.std) ** 2
     return centre, np.sqrt(np.maximum(variance, 1e-12))
 
 

@@ -125,7 +125,8 @@ class PerformancePredictor:
         for rows, partial in ((np.flatnonzero(~started), False), (np.flatnonzero(started), True)):
             if len(rows):
                 mean[rows], std[rows] = target.judge(rows, wanted[rows], scale, partial=partial)
-        mean, std = raw_moments(mean, std, self.warp, scale)
+        last = np.array([curve.scores[-1] if curve.scores else 0.0 for curve in curves])
+        mean, std = raw_moments(mean, std, self.warp, scale, seen=last)
         return Prediction(mean=mean, std=std)
 
     def save(self, folder: Path) -> None:
