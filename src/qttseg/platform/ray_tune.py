@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -103,18 +103,19 @@ class RayTuneSearch:
         self.run(trial_id, running=False)
 
 
-class QttSearcher(Searcher):  # type: ignore[misc]
+class QttSearcher(Searcher):
     """Names a configuration when the tuner wants one that was not started yet."""
 
     def __init__(self, search: RayTuneSearch) -> None:
         super().__init__(metric=search.metric, mode="max")
         self._search = search
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return a configuration, None while paused trials come first, or FINISHED when nothing fits any more."""
         index = self._search.wanted()
         if index is None:
-            return None if self._search.scheduler.is_working else Searcher.FINISHED  # type: ignore[no-any-return]
+            finished = cast("dict[str, Any]", Searcher.FINISHED)  # Ray Tune declares configurations only
+            return None if self._search.scheduler.is_working else finished
         if self._search.is_started(index):
             return None
         self._search.start(trial_id, index)
@@ -132,13 +133,13 @@ class QttSearcher(Searcher):  # type: ignore[misc]
         """Do nothing: an interrupted search starts anew."""
 
 
-class FreezeThaw(TrialScheduler):  # type: ignore[misc]
+class FreezeThaw(TrialScheduler):
     """Pauses a trial as soon as the tuner wants another one, and thaws it when its turn comes."""
 
     _supports_buffered_results = False
 
     def __init__(self, search: RayTuneSearch) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._search = search
         self._trials: dict[str, Trial] = {}
 
@@ -162,11 +163,11 @@ class FreezeThaw(TrialScheduler):  # type: ignore[misc]
         search.run(own, running=False)
         wanted = search.wanted()
         if wanted is None or len(search.tuner.curves[search.candidate(own)]) >= search.tuner.max_epochs:
-            return self.STOP  # type: ignore[no-any-return]
+            return self.STOP
         if wanted == search.candidate(own):
             search.run(own, running=True)
-            return self.CONTINUE  # type: ignore[no-any-return]
-        return self.PAUSE  # type: ignore[no-any-return]
+            return self.CONTINUE
+        return self.PAUSE
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
         """Take note that the trial no longer runs."""
@@ -185,7 +186,7 @@ class FreezeThaw(TrialScheduler):  # type: ignore[misc]
         wanted = self._search.wanted()
         if wanted is None:
             for trial in waiting:
-                tune_controller.stop_trial(trial)
+                tune_controller.stop_trial(trial)  # type: ignore[no-untyped-call]
             return None
         for trial in waiting:
             if self._search.candidate(trial.trial_id) == wanted:

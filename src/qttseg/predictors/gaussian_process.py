@@ -125,8 +125,9 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
     def own(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Return the covariance (`n x m`) of what belongs to a dataset or a run, without noise."""
         dataset, run = ((x1[:, i, None] == x2[None, :, i]).to(x1) for i in (-2, -1))
-        covariance: Tensor = self.log_dataset.exp() * dataset * self.of_dataset(x1, x2)
-        return covariance + self.log_run.exp() * run * self.of_run(x1, x2)
+        of_dataset: Tensor = self.log_dataset.exp() * dataset * self.of_dataset(x1, x2)
+        of_run: Tensor = self.log_run.exp() * run * self.of_run(x1, x2)
+        return of_dataset + of_run
 
     @property
     def shared_variance(self) -> Tensor:
