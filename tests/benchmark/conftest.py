@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qttseg.benchmark.results import Result, Status
+from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
+from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
+from qttseg.metadata.store import CurveStore
 
 TEMPLATE = Result(
     method="zero-shot",
@@ -116,3 +120,50 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(site)
     yield
     sys.modules.pop("qttseg_plug", None)
+
+
+def curve(
+    dataset: str, x: int, scores: Sequence[float], *, seconds: float = 2.0, outcome: Outcome = Outcome.COMPLETED
+) -> LearningCurve:
+    run = Run(
+        dataset=dataset,
+        dataset_fingerprint=f"content-of-{dataset}",
+        configuration=Configuration({"x": x}),
+        space="paper-v1",
+        protocol=Protocol(),
+        backbone="sam-nano",
+        backbone_fingerprint="weights",
+    )
+    records = tuple(
+        EpochRecord(
+            epoch=epoch,
+            score=score,
+            train_loss=1.0,
+            learning_rate=1e-3,
+            train_seconds=seconds - 0.5,
+            validation_seconds=0.5,
+            peak_memory=1,
+        )
+        for epoch, score in enumerate(scores, start=1)
+    )
+    return LearningCurve(run=run, outcome=outcome, records=records, setup_seconds=0.5)
+
+
+def rising(dataset: str, count: int, *, seed: int = 0) -> list[LearningCurve]:
+    """Curves of ten epochs that rise to qualities spread at random, and one that diverges after two."""
+    quality = np.random.default_rng(seed).uniform(0.2, 0.9, count)
+    curves = [curve(dataset, x, [q * (1 - 0.5**e) for e in range(1, 11)]) for x, q in enumerate(quality.tolist())]
+    return [*curves, curve(dataset, count, [0.1, 0.1], outcome=Outcome.DIVERGED)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CurveStore:
+    """Curves to search among: three datasets that have enough, and one that has not."""
+    store = CurveStore(tmp_path)
+    for number, name in enumerate(("polyp", "leaf", "road")):
+        store.append(rising(name, 20, seed=number))
+        store.add_dataset(name, f"content-of-{name}", {"images": 100.0})
+    store.append([curve("few", x, [0.5]) for x in range(3)])
+    store.add_dataset("few", "content-of-few", {"images": 100.0})
+    store.append([curve("polyp", 99, [0.99], outcome=Outcome.TIMED_OUT)])
+    return store

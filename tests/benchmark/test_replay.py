@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,63 +22,14 @@ from qttseg.benchmark.replay import (
     stored_datasets,
 )
 from qttseg.errors import BenchmarkError
-from qttseg.metadata.configurations import Configuration
-from qttseg.metadata.protocol import Protocol
-from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.metadata.store import CurveStore
 from qttseg.predictors.training import train
 
 UNGUIDED = [name for name in OPTIMISERS if name not in GUIDED]
 
 
-def curve(
-    dataset: str, x: int, scores: Sequence[float], *, seconds: float = 2.0, outcome: Outcome = Outcome.COMPLETED
-) -> LearningCurve:
-    run = Run(
-        dataset=dataset,
-        dataset_fingerprint=f"content-of-{dataset}",
-        configuration=Configuration({"x": x}),
-        space="paper-v1",
-        protocol=Protocol(),
-        backbone="sam-nano",
-        backbone_fingerprint="weights",
-    )
-    records = tuple(
-        EpochRecord(
-            epoch=epoch,
-            score=score,
-            train_loss=1.0,
-            learning_rate=1e-3,
-            train_seconds=seconds - 0.5,
-            validation_seconds=0.5,
-            peak_memory=1,
-        )
-        for epoch, score in enumerate(scores, start=1)
-    )
-    return LearningCurve(run=run, outcome=outcome, records=records, setup_seconds=0.5)
-
-
-def rising(dataset: str, count: int, *, seed: int = 0) -> list[LearningCurve]:
-    """Curves of ten epochs that rise to qualities spread at random, and one that diverges after two."""
-    quality = np.random.default_rng(seed).uniform(0.2, 0.9, count)
-    curves = [curve(dataset, x, [q * (1 - 0.5**e) for e in range(1, 11)]) for x, q in enumerate(quality.tolist())]
-    return [*curves, curve(dataset, count, [0.1, 0.1], outcome=Outcome.DIVERGED)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> CurveStore:
-    store = CurveStore(tmp_path)
-    for number, name in enumerate(("polyp", "leaf", "road")):
-        store.append(rising(name, 20, seed=number))
-        store.add_dataset(name, f"content-of-{name}", {"images": 100.0})
-    store.append([curve("few", x, [0.5]) for x in range(3)])
-    store.add_dataset("few", "content-of-few", {"images": 100.0})
-    store.append([curve("polyp", 99, [0.99], outcome=Outcome.TIMED_OUT)])
-    return store
-
-
 def nobody(dataset: StoredDataset) -> None:
-    raise AssertionError("no predictors are needed")
+    raise AssertionError("neither predictors nor quicktunetool are needed")
 
 
 def test_a_store_gives_its_datasets_with_enough_usable_curves(store: CurveStore, tmp_path: Path):
@@ -156,10 +106,12 @@ def test_unknown_optimisers_and_missing_predictors_are_told(store: CurveStore):
         replay(task, "magic", budget=10)
     with pytest.raises(BenchmarkError, match="needs predictors"):
         replay(task, "quick-tune", budget=10)
+    with pytest.raises(BenchmarkError, match="quicktunetool needs its process"):
+        replay(task, "quicktunetool", budget=10)
 
 
 def test_summaries_tell_who_is_better_and_how_sure_that_is(store: CurveStore, tmp_path: Path):
-    replays = list(replay_all(stored_datasets(store), UNGUIDED, ["20x", "60x"], 5, predictors=nobody))
+    replays = list(replay_all(stored_datasets(store), UNGUIDED, ["20x", "60x"], 5, predictors=nobody, foreign=nobody))
     summaries = summarise_regret(replays, reference="random")
     assert [summary.budget for summary in summaries] == ["20x"] * 4 + ["60x"] * 4
     for label in ("20x", "60x"):

@@ -7,16 +7,17 @@ when it was stored, starting a configuration and deciding take what the caller s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from qttseg.errors import BenchmarkError
 from qttseg.metadata.configurations import Configuration
-from qttseg.metadata.runs import LearningCurve, Outcome
+from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome
 from qttseg.tuning.acquisition import Floats
 from qttseg.tuning.policies import (
     Hyperband,
@@ -28,9 +29,10 @@ from qttseg.tuning.policies import (
     SuccessiveHalving,
     shuffled,
 )
-from qttseg.tuning.tuner import Tuner, predicted_seconds
+from qttseg.tuning.tuner import Proposal, Tuner, predicted_seconds
 
 if TYPE_CHECKING:
+    from qttseg.benchmark.quicktunetool.bridge import QuickTuneTool
     from qttseg.metadata.store import CurveStore
     from qttseg.predictors.training import Trained
 
@@ -55,6 +57,11 @@ class StoredDataset:
     fingerprint: str
     meta_features: Mapping[str, float]
     curves: tuple[LearningCurve, ...]
+
+    @cached_property
+    def epochs(self) -> int:
+        """Epochs of the longest curve, after which a candidate is finished."""
+        return max(len(curve.records) for curve in self.curves)
 
     @cached_property
     def epoch_seconds(self) -> float:
@@ -88,12 +95,14 @@ class Task:
         candidates: Which of its curves may be chosen.
         seed: Draws the order of those that search in a random one.
         predictors: What guides a search that is guided; None otherwise.
+        foreign: What searches where quicktunetool does; None otherwise.
     """
 
     dataset: StoredDataset
     candidates: tuple[LearningCurve, ...]
     seed: int
     predictors: Trained | None
+    foreign: QuickTuneTool | None = None
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
@@ -131,6 +140,22 @@ OPTIMISERS: Mapping[str, Callable[[Task], Policy]] = {
 
 GUIDED = frozenset({"quick-tune", "qttseg"})
 """Those that need predictors, trained without the dataset."""
+
+FOREIGN = "quicktunetool"
+"""The optimiser that runs in a process of its own, with its own predictors, trained without the dataset."""
+
+
+class Search(Protocol):
+    """What a replay drives; `Tuner` is one."""
+
+    def ask(self, remaining: float) -> Proposal | None:
+        """Return what to train next, or None when nothing is left to do in the remaining seconds."""
+
+    def tell(self, index: int, record: EpochRecord) -> object:
+        """Take in what an epoch of candidate `index` gave."""
+
+    def fail(self, index: int, outcome: Outcome) -> None:
+        """Never propose candidate `index` again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,25 +232,21 @@ def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decisi
 
     Args:
         task: Dataset, candidates and predictors.
-        optimiser: Name of a policy in `OPTIMISERS`.
+        optimiser: Name of a policy in `OPTIMISERS`, or `FOREIGN`.
         budget: Seconds.
         label: The budget as it was asked for.
-        decision_seconds: What each decision costs.
+        decision_seconds: What each decision costs, whoever takes it: measured times would depend on what else the
+            machine does, and the same replay would not give the same result.
 
     Raises:
-        BenchmarkError: there is no such policy, or it lacks predictors.
+        BenchmarkError: there is no such optimiser, it lacks predictors, or quicktunetool's process went wrong.
     """
-    if optimiser not in OPTIMISERS:
-        raise BenchmarkError(f"there is no optimiser {optimiser!r}; known are {', '.join(OPTIMISERS)}")
-    epochs = max(len(curve.records) for curve in task.dataset.curves)
-    tuner = Tuner(
-        task.configurations, OPTIMISERS[optimiser](task), max_epochs=epochs, predicted=_predicted_seconds(task)
-    )
+    search = _search(task, optimiser)
     best: float | None = None
     times: list[float] = []
     regrets: list[float] = []
     trained = 0
-    for now, score in _scores(task, tuner, budget, decision_seconds):
+    for now, score in _scores(task, search, budget, decision_seconds):
         trained += 1
         if best is None or score > best:
             best = score
@@ -243,24 +264,35 @@ def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decisi
     )
 
 
-def _scores(task: Task, tuner: Tuner, budget: float, decision_seconds: float) -> Iterator[tuple[float, float]]:
+def _search(task: Task, optimiser: str) -> Search:
+    if optimiser == FOREIGN:
+        if task.foreign is None:
+            raise BenchmarkError(f"{FOREIGN} needs its process")
+        return task.foreign.search(task.configurations, task.dataset.meta_features, seed=task.seed)
+    if optimiser not in OPTIMISERS:
+        raise BenchmarkError(f"there is no optimiser {optimiser!r}; known are {', '.join((*OPTIMISERS, FOREIGN))}")
+    policy, predicted = OPTIMISERS[optimiser](task), _predicted_seconds(task)
+    return Tuner(task.configurations, policy, max_epochs=task.dataset.epochs, predicted=predicted)
+
+
+def _scores(task: Task, search: Search, budget: float, decision_seconds: float) -> Iterator[tuple[float, float]]:
     """Yield when each epoch ends and its score, until nothing more fits into the budget."""
-    now, started = 0.0, set[int]()
+    now, trained = 0.0, [0] * len(task.candidates)
     start_seconds, lost_seconds = task.dataset.start_seconds, task.dataset.epoch_seconds
-    while (proposal := tuner.ask(budget - now)) is not None:
-        now += decision_seconds + (0.0 if proposal.index in started else start_seconds)
-        started.add(proposal.index)
+    while (proposal := search.ask(budget - now)) is not None:
+        done = trained[proposal.index]
+        now += decision_seconds + (0.0 if done else start_seconds)
         records = task.candidates[proposal.index].records
-        done = len(tuner.curves[proposal.index])
         for record in records[done : done + proposal.epochs]:
             now += record.seconds
             if now > budget:
                 return
-            tuner.tell(proposal.index, record)
+            search.tell(proposal.index, record)
+            trained[proposal.index] += 1
             yield now, record.score
         if len(records) < done + proposal.epochs:  # it diverged in the epoch that is missing
             now += lost_seconds
-            tuner.fail(proposal.index, Outcome.DIVERGED)
+            search.fail(proposal.index, Outcome.DIVERGED)
 
 
 def _predicted_seconds(task: Task) -> Floats | None:
@@ -276,25 +308,29 @@ def replay_all(
     seeds: int,
     *,
     predictors: Callable[[StoredDataset], Trained],
+    foreign: Callable[[StoredDataset], AbstractContextManager[QuickTuneTool]],
 ) -> Iterator[Replayed]:
     """Yield the replays of all optimisers on all datasets with all budgets and seeds.
 
     Args:
         datasets: Where to search.
-        optimisers: Names of policies.
+        optimisers: Their names.
         budgets: Seconds as `60`, or multiples of the dataset's median epoch as `30x`.
         seeds: How many draws of candidates.
         predictors: Returns predictors that have not seen a dataset; called once for each where one is needed.
+        foreign: Returns quicktunetool fitted without a dataset; called once for each where it is needed.
     """
     for dataset in datasets:
         guide = predictors(dataset) if GUIDED.intersection(optimisers) else None
-        for seed in range(seeds):
-            candidates = drawn_candidates(dataset, seed)
-            for optimiser in optimisers:
-                own = guide if optimiser in GUIDED else None
-                task = Task(dataset=dataset, candidates=candidates, seed=seed, predictors=own)
-                for budget in budgets:
-                    yield replay(task, optimiser, budget=budget_seconds(budget, dataset), label=budget)
+        with ExitStack() as stack:
+            tool = stack.enter_context(foreign(dataset)) if FOREIGN in optimisers else None
+            for seed in range(seeds):
+                candidates = drawn_candidates(dataset, seed)
+                for optimiser in optimisers:
+                    own = guide if optimiser in GUIDED else None
+                    task = Task(dataset=dataset, candidates=candidates, seed=seed, predictors=own, foreign=tool)
+                    for budget in budgets:
+                        yield replay(task, optimiser, budget=budget_seconds(budget, dataset), label=budget)
 
 
 def budget_seconds(budget: str, dataset: StoredDataset) -> float:
