@@ -7,9 +7,10 @@ when it was stored, starting a configuration and deciding take what the caller s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from qttseg.predictors.training import Trained
 
 _USABLE = frozenset({Outcome.COMPLETED, Outcome.DIVERGED})
+
+DECISION_SECONDS = 0.02
+"""What a decision costs, whoever takes it: measured times would depend on what else the machine does, and the same replay
+would not give the same result."""
 
 FEWEST = 8
 """Curves of a dataset below which a search on it says nothing."""
@@ -227,7 +232,7 @@ def drawn_candidates(dataset: StoredDataset, seed: int, *, share: float = 0.8) -
     return tuple(dataset.curves[index] for index in shuffled(len(dataset.curves), seed)[:count])
 
 
-def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decision_seconds: float = 0.02) -> Replayed:
+def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decision_seconds: float = DECISION_SECONDS) -> Replayed:
     """Search for `budget` simulated seconds.
 
     Args:
@@ -235,8 +240,7 @@ def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decisi
         optimiser: Name of a policy in `OPTIMISERS`, or `FOREIGN`.
         budget: Seconds.
         label: The budget as it was asked for.
-        decision_seconds: What each decision costs, whoever takes it: measured times would depend on what else the
-            machine does, and the same replay would not give the same result.
+        decision_seconds: What each decision costs.
 
     Raises:
         BenchmarkError: there is no such optimiser, it lacks predictors, or quicktunetool's process went wrong.
@@ -322,15 +326,12 @@ def replay_all(
     """
     for dataset in datasets:
         guide = predictors(dataset) if GUIDED.intersection(optimisers) else None
-        with ExitStack() as stack:
-            tool = stack.enter_context(foreign(dataset)) if FOREIGN in optimisers else None
-            for seed in range(seeds):
+        with foreign(dataset) if FOREIGN in optimisers else nullcontext() as tool:
+            for seed, optimiser, budget in product(range(seeds), optimisers, budgets):
+                own = guide if optimiser in GUIDED else None
                 candidates = drawn_candidates(dataset, seed)
-                for optimiser in optimisers:
-                    own = guide if optimiser in GUIDED else None
-                    task = Task(dataset=dataset, candidates=candidates, seed=seed, predictors=own, foreign=tool)
-                    for budget in budgets:
-                        yield replay(task, optimiser, budget=budget_seconds(budget, dataset), label=budget)
+                task = Task(dataset=dataset, candidates=candidates, seed=seed, predictors=own, foreign=tool)
+                yield replay(task, optimiser, budget=budget_seconds(budget, dataset), label=budget)
 
 
 def budget_seconds(budget: str, dataset: StoredDataset) -> float:

@@ -72,11 +72,13 @@ def replay(
 
 def _tell_pace(tools: list[QuickTuneTool]) -> None:
     """Say what quicktunetool took, since the simulated clock charges all optimisers alike."""
+    from qttseg.benchmark.replay import DECISION_SECONDS
+
     fits = [tool.fit_seconds for tool in tools]
     decisions = [seconds for tool in tools for seconds in tool.decision_seconds]
     out.print(
         f"quicktunetool took {mean(fits):.1f} s to fit, for each dataset, and {1000 * mean(decisions):.0f} ms to decide, "
-        f"{len(decisions)} times; the clock charges 20 ms a decision, as to all"
+        f"{len(decisions)} times; the clock charges {1000 * DECISION_SECONDS:.0f} ms a decision, as to all"
     )
 
 
