@@ -44,3 +44,7 @@ class CollectionError(QttSegError):
 
 class BenchmarkError(QttSegError):
     """A benchmark, method or table was asked for that does not exist or cannot be made."""
+
+
+class NotSetUpError(BenchmarkError):
+    """A method needs something beside this package that has not been set up."""
