@@ -90,8 +90,9 @@ def with_lora(decoder_only: Configuration) -> Configuration:
     return Configuration({**decoder_only, "lora": 1, "lora_rank": 4, "lora_dropout": 0.1, "random_rotate": 1})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_folder() -> Iterator[None]:
+    """Give Ray a folder that is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own folders have names too long for Ray's sockets
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)

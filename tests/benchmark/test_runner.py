@@ -167,6 +167,8 @@ def test_what_a_method_lacks_is_said_before_anything_runs(
     benchmark = Benchmark(methods=("box-filling", "autogluon"), datasets=(folder,), protocol=TINY)
     with pytest.raises(NotSetUpError, match="qttseg bench setup autogluon"):
         run_benchmark(benchmark, store)
+    with pytest.raises(BenchmarkError, match="would share cuda"):
+        run_benchmark(replace(benchmark, methods=("box-filling",)), store, device="cuda", workers=2)
     assert store.results() == ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,16 +24,23 @@ from qttseg.metadata.splits import draw_split
 from qttseg.pipelines.backbones import fingerprint_of
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.prompts import true_boxes
+from qttseg.platform.ray_connection import connected
 from qttseg.predictors.registry import Registry
 
 PROTOCOL = Protocol(images=8, test_images=4, epochs=3)
 BUDGET = 2.0
 
 pytestmark = [
-    pytest.mark.usefixtures("ray_folder"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(ray_folder: None) -> Iterator[None]:
+    """Start Ray once for all methods that need it."""
+    with connected(None, cpus=1):
+        yield
 
 
 def ready(name: str) -> Method:

@@ -108,13 +108,15 @@ def run_benchmark(
         on_progress: Called after each job with its result, the number of jobs done and of jobs to do.
 
     Raises:
-        BenchmarkError: a method is unknown.
+        BenchmarkError: a method is unknown, or jobs at once would share a GPU.
         NotSetUpError: a method lacks what it needs.
         CollectionError: the machine has too few cores for the workers.
         DatasetError: a dataset is unknown or cannot be read.
         BackboneError: the backbone is unknown.
         StoreError: the store cannot be read or written.
     """
+    if workers and device != "cpu":
+        raise BenchmarkError(f"workers have cores of their own and would share {device}; leave out --workers")
     methods = {name: method(name) for name in benchmark.methods}
     for competitor in methods.values():
         if isinstance(competitor, NeedsSetUp):

@@ -43,13 +43,13 @@ class Found:
 
     Attributes:
         segmenter: The best model by validation score; the untuned backbone where none was better.
-        score: Its validation score; None where the time ended before any.
+        score: Its validation score.
         trajectory: (seconds since the start, score) of each new incumbent.
         warm_start_seconds: Starting and stopping Ray, imports and the backbone's load.
     """
 
     segmenter: Segmenter
-    score: float | None
+    score: float
     trajectory: tuple[tuple[float, float], ...]
     warm_start_seconds: float
 
@@ -89,6 +89,7 @@ def search(
     Raises:
         BudgetError: the time ended before anything was known.
         CollectionError: Ray cannot be started.
+        Exception: whatever a trial raised.
     """
     called = time.monotonic()
     with TemporaryDirectory(prefix="qttseg-asha-") as folder:
@@ -108,7 +109,7 @@ def search(
             diary, best = _fit(goal)
             if diary.ready is None:
                 raise BudgetError("Ray Tune ended before its first trial said anything")
-            score, segmenter = diary.incumbents[-1][1] if diary.incumbents else None, zero_shot_segmenter(backbone)
+            segmenter = zero_shot_segmenter(backbone)
             if best is not None:
                 index, state = best
                 segmenter = trained_segmenter(backbone, goal.candidates[index], state, seed=seed)
@@ -116,7 +117,7 @@ def search(
     stopping = time.monotonic() - found
     return Found(
         segmenter=segmenter,
-        score=score,
+        score=diary.incumbents[-1][1],
         trajectory=tuple(diary.incumbents),
         warm_start_seconds=diary.ready - called + stopping,
     )
@@ -144,11 +145,13 @@ def _fit(goal: _Goal) -> tuple[_Diary, tuple[int, FineTuningState] | None]:
             storage_path=str(goal.folder),
             stop=diary,
             verbose=0,
-            failure_config=tune.FailureConfig(fail_fast="raise"),
+            failure_config=tune.FailureConfig(fail_fast=True),
         ),
     )
     with _environment(_QUIET):
         results = tuner.fit()
+    if results.errors:
+        raise results.errors[0]
     checkpoints = [pair for result in results for pair in result.best_checkpoints or ()]
     if not checkpoints:
         return diary, None

@@ -47,7 +47,7 @@ def run_apart(
     free = [cores[start : start + cpus] for start in range(0, workers * cpus, cpus)]
     waiting, running = list(reversed(jobs)), dict[Any, tuple[Job, tuple[int, ...]]]()
     with connected(None, cpus=workers * cpus):
-        remote = ray.remote(num_cpus=cpus, max_calls=1, max_retries=retries)(_work)
+        remote: Any = ray.remote(num_cpus=cpus, max_calls=1, max_retries=retries)(_work)
         shared = ray.put(work)
         while waiting or running:
             while waiting and free:

@@ -15,10 +15,11 @@ from qttseg.errors import BenchmarkError, BudgetError
 
 @pytest.fixture
 def start(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+
     def start(code: str) -> Companion:
-        return Companion(
-            "the program", [sys.executable, "-c", code], log=tmp_path / "log", environment={"GREETING": "hello"}
-        )
+        return Companion("the program", [sys.executable, "-c", code], folder=folder, environment={"GREETING": "hello"})
 
     return start
 
@@ -32,8 +33,9 @@ def test_it_answers_line_by_line_and_keeps_its_noise_to_itself(start, tmp_path):
     )
     for length in (3, 200_000):
         assert program.ask({"long": "x" * length}, seconds=30) == {"greeting": "hello", "length": length}
+    assert "noise" in (tmp_path / "own" / "log.txt").read_text()
     program.close()
-    assert "noise" in (tmp_path / "log").read_text()
+    assert not (tmp_path / "own").exists()
 
 
 def test_one_that_does_not_answer_is_killed_with_its_children_even_if_it_will_not_listen(start, tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -23,14 +24,14 @@ class Companion:
     Args:
         name: What messages call it.
         command: What to start.
-        log: File for its stderr.
+        folder: Where it may write; made for it, and removed with it.
         environment: Environment variables beside those of this process.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
-        self._name, self._log = name, log
+    def __init__(self, name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> None:
+        self._name, self._log = name, folder / "log.txt"
         self._unread = b""
-        with log.open("wb") as stderr:
+        with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 (our own words)
                 command,
                 stdin=subprocess.PIPE,
@@ -39,7 +40,7 @@ class Companion:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
-        self.close = weakref.finalize(self, _kill, self._process)
+        self.close = weakref.finalize(self, _end, self._process, folder)
 
     def ask(self, request: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a request and return the answer.
@@ -85,12 +86,12 @@ class Companion:
     def _ended(self) -> BenchmarkError:
         """Return what is known of the program's end: its exit code and the last line of its traceback."""
         code = self._process.wait()
-        self.close()
         said = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        self.close()
         return BenchmarkError(f"{self._name} ended with exit code {code}: {said[-1] if said else 'it said nothing'}")
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Kill the whole group, at once: a program in the midst of training does not listen to a polite signal."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -99,3 +100,4 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+    shutil.rmtree(folder, ignore_errors=True)

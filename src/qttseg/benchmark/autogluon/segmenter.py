@@ -27,18 +27,18 @@ class AutoGluonSegmenter:
 
     Args:
         companion: The process.
-        folder: Where files are exchanged; removed with this object.
+        folder: The process's own, where files are exchanged.
         crop: Whether the model is shown the prompt boxes, or whole images and no boxes.
     """
 
-    def __init__(self, companion: Companion, folder: TemporaryDirectory[str], *, crop: bool) -> None:
+    def __init__(self, companion: Companion, folder: Path, *, crop: bool) -> None:
         self._companion, self._folder, self._crop = companion, folder, crop
 
     def segment_all(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
     ) -> list[NDArray[np.uint8]]:
         """Return the label map of each image; classes without a prompt are not in it."""
-        with TemporaryDirectory(dir=self._folder.name) as folder:
+        with TemporaryDirectory(dir=self._folder) as folder:
             wanted = [
                 [window for window in windows(image.shape, prompts, crop=self._crop) if window.classes]
                 for image, prompts in zip(images, boxes, strict=True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from qttseg.benchmark.autogluon.companion import Companion
@@ -76,14 +76,13 @@ class AutoGluon:
 
         budget, called = budget_of(task), task.clock()
         self.check()
-        folder = TemporaryDirectory(prefix="qttseg-autogluon-")
-        root = Path(folder.name)
-        companion = self._start(task, root)
+        folder = Path(mkdtemp(prefix="qttseg-autogluon-"))
+        companion = self._start(task, folder)
         ready = companion.receive(seconds=_START)
         started = task.clock()
         split, kind = task.split, {"seed": task.seed, "crop": self.boxes}
-        train = write_examples(root, task.dataset, split.train, task.protocol, **kind)
-        validation = write_examples(root, task.dataset, split.validation, task.protocol, **kind)
+        train = write_examples(folder, task.dataset, split.train, task.protocol, **kind)
+        validation = write_examples(folder, task.dataset, split.validation, task.protocol, **kind)
         spent = task.clock() - started
         request = {
             "do": "fit",
@@ -93,7 +92,7 @@ class AutoGluon:
             "seconds": max(1.0, budget - spent - self._reserve(ready, len(validation))),
             "seed": task.seed,
             "gpu": task.device.startswith("cuda"),
-            "folder": str(root / "fit"),
+            "folder": str(folder / "fit"),
         }
         fitted = companion.ask(request, seconds=2 * budget + self.grace - spent)
         trajectory = _incumbents(fitted, spent)
@@ -114,7 +113,7 @@ class AutoGluon:
             environment["HF_HUB_OFFLINE"] = "1"
         python = self.python or autogluon_environment().python
         return Companion(
-            "AutoGluon", [str(python), str(self.runner), checkpoint], log=folder / "log.txt", environment=environment
+            "AutoGluon", [str(python), str(self.runner), checkpoint], folder=folder, environment=environment
         )
 
     @staticmethod
