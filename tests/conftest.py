@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -86,3 +88,13 @@ def decoder_only() -> Configuration:
 @pytest.fixture
 def with_lora(decoder_only: Configuration) -> Configuration:
     return Configuration({**decoder_only, "lora": 1, "lora_rank": 4, "lora_dropout": 0.1, "random_rotate": 1})
+
+
+@pytest.fixture(scope="module")
+def ray_folder() -> Iterator[None]:
+    """Give Ray a folder that is removed afterwards."""
+    folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own folders have names too long for Ray's sockets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
+    shutil.rmtree(folder, ignore_errors=True)

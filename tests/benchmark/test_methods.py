@@ -4,13 +4,42 @@ import numpy as np
 import pytest
 
 from qttseg.benchmark.methods import BoxFiller, method, method_names
+from qttseg.benchmark.methods.sessions import without_lora
 from qttseg.errors import BenchmarkError
+from qttseg.pipelines.spaces import search_space
 
 
 def test_methods_are_found_by_name():
     assert method_names()[:4] == ("zero-shot", "qtt-seg", "random", "box-filling")
     assert [method(name).name for name in method_names()] == list(method_names())
     assert {name for name in method_names() if not method(name).budgeted} >= {"zero-shot", "box-filling"}
+
+
+def test_autogluon_takes_official_weights_by_folder_or_name():
+    found = method("autogluon-boxes:facebook/sam-vit-base")
+    assert (found.name, found.checkpoint, found.boxes) == (
+        "autogluon-boxes:facebook/sam-vit-base",
+        "facebook/sam-vit-base",
+        True,
+    )
+    with pytest.raises(BenchmarkError, match="no method 'random:fast'"):
+        method("random:fast")
+
+
+def test_fixed_configurations_differ_in_what_they_train():
+    trained = {name: method(name).configuration for name in ("default", "default-no-lora", "default-full")}
+    search_space().validate(trained["default"])
+    search_space().validate(trained["default-no-lora"])
+    same = {"sched", "cosine_t0", "cosine_t_mult", "weight_decay", "horizontal_flip", "vertical_flip", "random_rotate"}
+    assert len({tuple(own[name] for name in sorted(same)) for own in trained.values()}) == 1
+    assert (trained["default"]["lora"], trained["default-full"]["full"]) == (1, 1)
+
+
+def test_candidates_without_lora_are_drawn_from_the_seed():
+    drawn = without_lora(16, seed=3)
+    assert len(set(drawn)) == 16
+    assert not any(configuration["lora"] for configuration in drawn)
+    assert drawn == without_lora(16, seed=3) != without_lora(16, seed=4)
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones():

@@ -12,7 +12,7 @@ from qttseg.benchmark.results import Status
 from qttseg.benchmark.runner import Benchmark, run_benchmark
 from qttseg.benchmark.store import ResultStore
 from qttseg.benchmark.tables import paper_table
-from qttseg.errors import BenchmarkError, BudgetError, DatasetError
+from qttseg.errors import BenchmarkError, BudgetError, DatasetError, NotSetUpError
 from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
@@ -144,6 +144,32 @@ def test_time_is_measured_outside_the_method_without_its_warm_start(folder: str,
     assert (result.seconds, result.overrun, result.warm_start_seconds) == (7.0, 2.0, 3.0)
     assert result.trajectory == ((1.0, 0.25),)
     assert result.lineage == "made by hand"
+
+
+@pytest.mark.usefixtures("ray_folder")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_workers_score_as_this_process_does_and_tell_their_cold_start(folder: str, store: ResultStore, tmp_path: Path):
+    benchmark = Benchmark(methods=("box-filling",), datasets=(folder,), seeds=(0,), protocol=TINY)
+    (here,) = run_benchmark(benchmark, store).results
+    other = ResultStore(tmp_path / "other")
+    (there,) = run_benchmark(benchmark, other, workers=1).results
+    assert (there.id, there.image_scores) == (here.id, here.image_scores)
+    assert there.warm_start_seconds > here.warm_start_seconds
+    assert ", 1 threads" in there.machine
+    assert other.results() == (there,)
+
+
+def test_what_a_method_lacks_is_said_before_anything_runs(
+    folder: str, store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("QTTSEG_AUTOGLUON", str(tmp_path))
+    benchmark = Benchmark(methods=("box-filling", "autogluon"), datasets=(folder,), protocol=TINY)
+    with pytest.raises(NotSetUpError, match="qttseg bench setup autogluon"):
+        run_benchmark(benchmark, store)
+    with pytest.raises(BenchmarkError, match="would share cuda"):
+        run_benchmark(replace(benchmark, methods=("box-filling",)), store, device="cuda", workers=2)
+    assert store.results() == ()
 
 
 def test_what_cannot_be_run_is_refused_before_anything_runs(folder: str, store: ResultStore):

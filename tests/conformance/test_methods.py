@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,21 +11,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qttseg.benchmark.methods import BenchmarkTask, MethodOutcome, method, method_names
+from qttseg.benchmark.methods import BenchmarkTask, Method, MethodOutcome, method, method_names
+from qttseg.benchmark.methods.interface import NeedsSetUp
 from qttseg.benchmark.results import Status
 from qttseg.benchmark.runner import Benchmark, run_benchmark
 from qttseg.benchmark.sealing import seal
 from qttseg.benchmark.store import ResultStore
+from qttseg.errors import NotSetUpError
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
 from qttseg.pipelines.backbones import fingerprint_of
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.prompts import true_boxes
+from qttseg.platform.ray_connection import connected
 from qttseg.predictors.registry import Registry
 
 PROTOCOL = Protocol(images=8, test_images=4, epochs=3)
 BUDGET = 2.0
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(ray_folder: None) -> Iterator[None]:
+    """Start Ray once for all methods that need it."""
+    with connected(None, cpus=1):
+        yield
+
+
+def ready(name: str) -> Method:
+    """Return a method that has what it needs; tests of another one are skipped."""
+    competitor = method(name)
+    if isinstance(competitor, NeedsSetUp):
+        try:
+            competitor.check()
+        except NotSetUpError as missing:
+            pytest.skip(str(missing))
+    return competitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +68,9 @@ class Trial:
 
 @pytest.fixture(scope="module", params=method_names())
 def trial(request: pytest.FixtureRequest, registry: Registry, target: Dataset) -> Trial:
+    competitor = ready(request.param)
     split = draw_split(target, PROTOCOL, seed=0)
     backbone = load_backbone()
-    competitor = method(request.param)
     before = fingerprint_of(backbone.sam.state_dict())
     task = BenchmarkTask(
         dataset=seal(target, split.test),
@@ -102,6 +129,12 @@ def test_its_segmenter_answers_the_same_twice(trial: Trial):
     assert np.array_equal(first, second)
 
 
+def test_a_method_that_uses_its_budget_comes_to_an_end_by_itself(trial: Trial):
+    """Overruns are reported, not forbidden; one of many times the budget is a method that does not look at the clock."""
+    if trial.task.budget is not None:
+        assert trial.seconds - trial.outcome.warm_start_seconds < 30 * trial.task.budget
+
+
 def test_it_leaves_the_shared_backbone_as_it_was(trial: Trial):
     assert fingerprint_of(trial.task.backbone.sam.state_dict()) == trial.backbone_before
 
@@ -123,6 +156,7 @@ def test_its_incumbents_improve_up_to_the_one_it_hands_over(trial: Trial):
 
 @pytest.mark.parametrize("name", method_names())
 def test_it_uses_no_predictors_that_have_seen_the_target(name: str, registry: Registry, seen: Path, tmp_path: Path):
+    ready(name)
     benchmark = Benchmark(methods=(name,), datasets=(str(seen),), budgets=(0.5,), seeds=(0,), protocol=PROTOCOL)
     (result,) = run_benchmark(benchmark, ResultStore(tmp_path), registry=registry).results
     if result.status is Status.OK:

@@ -149,7 +149,26 @@ def test_outcomes_are_typed(bench, decoder_only, monkeypatch):
     assert fine_tune(run, bench).outcome is Outcome.OUT_OF_MEMORY
 
 
-@pytest.mark.parametrize("kind", ["decoder_only", "with_lora"])
+@pytest.fixture
+def whole(decoder_only):
+    """Everything is trained."""
+    return Configuration({**decoder_only, "full": 1})
+
+
+def test_full_fine_tuning_moves_an_encoder_of_its_own(bench, whole):
+    from qttseg.pipelines.backbones import fingerprint_of
+
+    before = fingerprint_of(bench.backbone.sam.state_dict())
+    training = FineTuning(bench, whole, seed=0)
+    training.train_epoch()
+    shared = dict(bench.backbone.encoder.named_parameters())
+    own = dict(training.segmenter().backbone.encoder.named_parameters())
+    assert own.keys() == shared.keys()
+    assert not any(torch.equal(own[name], shared[name]) for name in ("blocks.0.attn.qkv.weight", "pos_embed"))
+    assert fingerprint_of(bench.backbone.sam.state_dict()) == before
+
+
+@pytest.mark.parametrize("kind", ["decoder_only", "with_lora", "whole"])
 def test_a_saved_model_predicts_the_same(bench, kind, request, tmp_path):
     training = FineTuning(bench, request.getfixturevalue(kind), seed=0)
     training.train_epoch()

@@ -1,6 +1,4 @@
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -50,12 +48,3 @@ def completing() -> Callable[[], Work]:
         return [LearningCurve(run=run, outcome=Outcome.COMPLETED) for run in pack]
 
     return lambda: work
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own folders have names too long for Ray's sockets
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        yield
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,31 +1,28 @@
-"""Methods × datasets × budgets × seeds, one after the other, each scored by the same scorer."""
+"""Methods × datasets × budgets × seeds: what is missing is run, one after the other or each on cores of its own."""
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from qttseg import __version__
-from qttseg.benchmark.methods import BenchmarkTask, Method, method
+from qttseg.benchmark.arena import Apart, Arena
+from qttseg.benchmark.methods.catalogue import method
+from qttseg.benchmark.methods.interface import Method, NeedsSetUp
 from qttseg.benchmark.results import Job, Result, Status
-from qttseg.benchmark.sealing import seal
 from qttseg.errors import BenchmarkError, BudgetError
 from qttseg.metadata.datasets import Dataset, resolve_dataset
 from qttseg.metadata.protocol import PAPER, Protocol
-from qttseg.metadata.splits import draw_split
 
 if TYPE_CHECKING:
     from qttseg.benchmark.store import ResultStore
     from qttseg.pipelines.backbones import Backbone
     from qttseg.predictors.registry import Registry
 
-_DECISIVE = ("torch", "segment-anything", "peft", "gpytorch", "numpy")
-"""Packages whose versions can change a score."""
+Finished = Generator[Result, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,52 +85,55 @@ def run_benchmark(
     *,
     registry: Registry | None = None,
     device: str = "cpu",
+    workers: int = 0,
+    cpus: int = 1,
     retry_failed: bool = False,
     clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[Result, int, int], None] = lambda result, done, total: None,  # noqa: ARG005
 ) -> BenchmarkReport:
     """Run every job of `benchmark` that `store` does not hold yet; each result is stored before the next job starts.
 
-    Jobs run one after another, so that a budget means the same for all. A job that fails is a result with a reason.
+    A budget means the same for all: jobs run one after another, or each in a fresh process that is alone on its cores.
+    A job that fails is a result with a reason.
 
     Args:
         benchmark: What to compare.
         store: Where results are read from (to resume) and appended to.
         registry: Where methods find trained predictors.
         device: Where all methods work, as in `cpu` or `cuda`.
+        workers: Most jobs at once, on this machine; 0 runs them in this process, without Ray.
+        cpus: Cores of each worker.
         retry_failed: Whether jobs whose stored result is a failure are run again.
-        clock: Returns now, in seconds, never falling.
+        clock: Returns now, in seconds, never falling; workers have their own.
         on_progress: Called after each job with its result, the number of jobs done and of jobs to do.
 
     Raises:
-        BenchmarkError: a method is unknown.
+        BenchmarkError: a method is unknown, or jobs at once would share a GPU.
+        NotSetUpError: a method lacks what it needs.
+        CollectionError: the machine has too few cores for the workers.
         DatasetError: a dataset is unknown or cannot be read.
         BackboneError: the backbone is unknown.
         StoreError: the store cannot be read or written.
     """
+    if workers and device != "cpu":
+        raise BenchmarkError(f"workers have cores of their own and would share {device}; leave out --workers")
     methods = {name: method(name) for name in benchmark.methods}
+    for competitor in methods.values():
+        if isinstance(competitor, NeedsSetUp):
+            competitor.check()
     datasets = [resolve_dataset(name) for name in benchmark.datasets]
-    started = clock()
-    from qttseg.pipelines.loading import load_backbone
-
-    backbone = load_backbone(benchmark.backbone, device=device)
-    arena = _Arena(
-        datasets={dataset.fingerprint: dataset for dataset in datasets},
-        backbone=backbone,
-        device=device,
-        backbone_seconds=clock() - started,
-        registry=registry,
-        clock=clock,
-    )
-    planned = plan_jobs(benchmark, methods, datasets, backbone)
+    arena = Arena.load(benchmark.backbone, device=device, registry=registry, clock=clock)
+    planned = plan_jobs(benchmark, methods, datasets, arena.backbone)
     held = {result.id for result in store.results() if result.status is Status.OK or not retry_failed}
-    missing = [job for job in planned if job.id not in held]
+    contents = {dataset.fingerprint: dataset for dataset in datasets}
+    missing = [(job, contents[job.dataset_fingerprint]) for job in planned if job.id not in held]
+    finished = _apart(arena, missing, workers=workers, cpus=cpus) if workers else _in_turn(arena, methods, missing)
     results = []
-    for done, job in enumerate(missing, start=1):
-        result = arena.run(job, methods[job.method])
-        store.append(result)
-        results.append(result)
-        on_progress(result, done, len(missing))
+    with closing(finished):
+        for done, result in enumerate(finished, start=1):
+            store.append(result)
+            results.append(result)
+            on_progress(result, done, len(missing))
     return BenchmarkReport(results=tuple(results), skipped=len(planned) - len(missing))
 
 
@@ -161,86 +161,18 @@ def plan_jobs(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Arena:
-    """Where jobs run: what is loaded once and shared by all.
-
-    Attributes:
-        datasets: By fingerprint.
-        backbone: What all methods start from.
-        device: Where they work.
-        backbone_seconds: What loading it took; warm start of every job alike.
-        registry: Where methods find predictors.
-        clock: Returns now, in seconds.
-    """
-
-    datasets: Mapping[str, Dataset]
-    backbone: Backbone
-    device: str
-    backbone_seconds: float
-    registry: Registry | None
-    clock: Callable[[], float]
-
-    def run(self, job: Job, competitor: Method) -> Result:
-        """Run and score one job; whatever goes wrong becomes a result."""
-        from qttseg.pipelines.running import describe_machine
-
-        started = self.clock()
-        try:
-            result = self._scored(job, competitor)
-        except Exception as error:  # noqa: BLE001 (the job boundary: every failure is a row)
-            late = isinstance(error, BudgetError | TimeoutError)
-            result = Result(
-                **vars(job),
-                status=Status.TIMED_OUT if late else Status.FAILED,
-                reason=f"{type(error).__name__}: {error}",
-                seconds=self.clock() - started,
-            )
-        return replace(
-            result,
-            warm_start_seconds=result.warm_start_seconds + self.backbone_seconds,
-            machine=describe_machine(self.backbone.device),
-            versions=_versions(),
-            finished_at=time.time(),
-        )
-
-    def _scored(self, job: Job, competitor: Method) -> Result:
-        from qttseg.pipelines.scoring import evaluate
-        from qttseg.pipelines.segmenter import Segmenter
-
-        dataset = self.datasets[job.dataset_fingerprint]
-        split = draw_split(dataset, job.protocol, seed=job.seed)
-        task = BenchmarkTask(
-            dataset=seal(dataset, split.test),
-            split=split,
-            protocol=job.protocol,
-            backbone=self.backbone.remembering(),
-            device=self.device,
-            budget=job.budget,
-            seed=job.seed,
-            clock=self.clock,
-            registry=self.registry,
-        )
-        started = self.clock()
-        outcome = competitor.run(task)
-        seconds = self.clock() - started - outcome.warm_start_seconds
-        segmenter = outcome.segmenter
-        if isinstance(segmenter, Segmenter):  # scoring is nobody's time: test images are embedded once for all methods
-            segmenter = segmenter.sharing(self.backbone.cache)
-        evaluation = evaluate(segmenter, dataset, split.test, job.protocol, seed=job.seed)
-        return Result(
-            **vars(job),
-            status=Status.OK,
-            score=evaluation.score,
-            image_scores=evaluation.scores,
-            validation_score=outcome.validation_score,
-            seconds=seconds,
-            warm_start_seconds=outcome.warm_start_seconds,
-            trajectory=outcome.trajectory,
-            lineage=outcome.lineage,
-        )
+def _in_turn(arena: Arena, methods: Mapping[str, Method], work: Sequence[tuple[Job, Dataset]]) -> Finished:
+    for job, dataset in work:
+        yield arena.run(job, methods[job.method], dataset)
 
 
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in _DECISIVE}
-    return {"qttseg": __version__, "python": platform.python_version(), **packages}
+def _apart(arena: Arena, work: Sequence[tuple[Job, Dataset]], *, workers: int, cpus: int) -> Finished:
+    from qttseg.platform.ray_jobs import Lost, run_apart
+
+    run = Apart(device=arena.device, registry=None if arena.registry is None else arena.registry.uri)
+    for (job, _), answer in run_apart(run, work, workers=workers, cpus=cpus):
+        if isinstance(answer, Lost):
+            reason = f"its process died again and again: {answer}"
+            yield Result(**vars(job), status=Status.FAILED, reason=reason, finished_at=time.time())
+        else:
+            yield answer

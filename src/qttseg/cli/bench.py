@@ -29,32 +29,57 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Foreign(StrEnum):
+    """A competitor that lives in an environment of its own."""
+
+    AUTOGLUON = "autogluon"
+
+
+bench_app = typer.Typer(name="bench")
+
 Results = Annotated[str, typer.Option(help="Result store: a folder or any URI of a file system.")]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add `bench` and `tables` to the command line."""
-    app.command(epilog="Example: qttseg bench --methods zero-shot,qtt-seg,random --budgets 60,120 --seeds 5")(bench)
+    app.add_typer(bench_app)
     app.command(epilog="Example: qttseg tables --results results --format markdown")(tables)
 
 
+@bench_app.callback(
+    invoke_without_command=True,
+    epilog="Example: qttseg bench --methods zero-shot,qtt-seg,random --budgets 60,120 --seeds 5",
+)
 def bench(
+    context: typer.Context,
     methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "box-filling,zero-shot,random,qtt-seg",
     datasets: Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")] = "procedural13",
-    budgets: Annotated[str, typer.Option(help="Time budgets, by commas.")] = "60,120,180",
-    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 5,
-    results: Results = options.RESULTS,
-    registry: options.Registry = None,
-    backbone: options.Backbone = "sam-nano",
-    device: options.Device = "cpu",
+    protocol: Annotated[
+        str,
+        typer.Option(help="paper (100 images; 60, 120, 180 s; 5 seeds) or quick; what follows changes parts of it."),
+    ] = "paper",
+    budgets: Annotated[str | None, typer.Option(help="Time budgets, by commas.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, ...")] = None,
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
     prompt: options.Prompt = None,
+    results: Results = options.RESULTS,
+    registry: options.Registry = None,
+    backbone: options.Backbone = "sam-nano",
+    device: options.Device = "cpu",
+    workers: Annotated[
+        int,
+        typer.Option(help="Jobs at once, each in a fresh process on its own cores (Ray); 0 for one after the other."),
+    ] = 0,
+    cpus: Annotated[int, typer.Option(help="CPU cores of each worker.")] = 1,
     resume: Annotated[bool, typer.Option(help="Do only what is missing; --no-resume wants a new store.")] = True,
     retry_failed: Annotated[bool, typer.Option(help="Do failed jobs again.")] = False,
 ) -> None:
     """Run methods × datasets × budgets × seeds; a second call does only what is missing."""
+    if context.invoked_subcommand is not None:
+        return
+    from qttseg.benchmark.presets import preset
     from qttseg.benchmark.runner import Benchmark
     from qttseg.benchmark.store import ResultStore
     from qttseg.metadata.datasets import resolve_suite
@@ -63,15 +88,26 @@ def bench(
     store = ResultStore(results)
     if not resume and store.results():
         raise BenchmarkError(f"{results} already holds results; name another --results, or leave out --no-resume")
+    chosen = preset(protocol)
     benchmark = Benchmark(
         methods=options.listed(methods),
         datasets=resolve_suite(datasets),
-        budgets=tuple(options.seconds_of(budget) for budget in options.listed(budgets)),
-        seeds=tuple(range(seeds)),
-        protocol=options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt),
+        budgets=chosen.budgets if budgets is None else tuple(map(options.seconds_of, options.listed(budgets))),
+        seeds=tuple(range(chosen.seeds if seeds is None else seeds)),
+        protocol=options.protocol_of(
+            images=images, test_images=test_images, epochs=epochs, prompt=prompt, base=chosen.protocol
+        ),
         backbone=backbone,
     )
-    report = run(benchmark, store, Registry(registry), device=device, retry_failed=retry_failed)
+    report = run(
+        benchmark,
+        store,
+        Registry(registry),
+        device=device,
+        workers=workers,
+        cpus=cpus,
+        retry_failed=retry_failed,
+    )
     for failure in report.failed:
         err.print(f"[red]failed[/] {failure.method} on {failure.dataset}: {failure.reason}", highlight=False)
     done = len(report.results)
@@ -79,8 +115,26 @@ def bench(
     out.print(f"next: qttseg tables --results {results}")
 
 
+@bench_app.command(epilog="Example: qttseg bench setup autogluon")
+def setup(what: Annotated[Foreign, typer.Argument(help="Which competitor.")]) -> None:  # noqa: ARG001 (there is one)
+    """Install a competitor that needs an environment of its own: AutoGluon, 2.3 GB, into the cache folder."""
+    from qttseg.benchmark.autogluon.environment import autogluon_environment
+
+    environment = autogluon_environment()
+    with err.status("looking") as status:
+        environment.set_up(say=status.update)
+    out.print(f"AutoGluon is in {environment.folder}; use it as --methods autogluon,autogluon-boxes")
+
+
 def run(
-    benchmark: Benchmark, store: ResultStore, registry: Registry, *, device: str = "cpu", retry_failed: bool = False
+    benchmark: Benchmark,
+    store: ResultStore,
+    registry: Registry,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    cpus: int = 1,
+    retry_failed: bool = False,
 ) -> BenchmarkReport:
     """Run a benchmark with a progress bar."""
     from qttseg.benchmark.runner import run_benchmark
@@ -93,7 +147,14 @@ def run(
             bar.update(task, completed=done, total=total, rate=f"{result.method} on {result.dataset}: {score}")
 
         return run_benchmark(
-            benchmark, store, registry=registry, device=device, retry_failed=retry_failed, on_progress=show
+            benchmark,
+            store,
+            registry=registry,
+            device=device,
+            workers=workers,
+            cpus=cpus,
+            retry_failed=retry_failed,
+            on_progress=show,
         )
 
 

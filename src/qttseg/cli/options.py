@@ -47,9 +47,14 @@ RESULTS = "results"
 
 
 def protocol_of(
-    *, images: int | None = None, test_images: int | None = None, epochs: int | None = None, prompt: str | None = None
+    *,
+    images: int | None = None,
+    test_images: int | None = None,
+    epochs: int | None = None,
+    prompt: str | None = None,
+    base: Protocol | None = None,
 ) -> Protocol:
-    """Return the paper's protocol with what was asked for in its place.
+    """Return a protocol, by default the paper's, with what was asked for in its place.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -62,7 +67,7 @@ def protocol_of(
         raise ConfigurationError(f"unknown prompt {prompt!r}; known are {', '.join(get_args(PromptKind))}")
     asked = {"images": images, "test_images": test_images, "epochs": epochs, "prompt": prompt}
     return Protocol.from_dict(
-        {**PAPER.to_dict(), **{name: value for name, value in asked.items() if value is not None}}
+        {**(base or PAPER).to_dict(), **{name: value for name, value in asked.items() if value is not None}}
     )
 
 

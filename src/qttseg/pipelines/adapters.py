@@ -1,8 +1,9 @@
-"""What is trained: the decoder and prompt encoder always, LoRA on the encoder where the configuration says so."""
+"""What is trained: the decoder and prompt encoder always, LoRA on the encoder or all of it where the configuration says so."""
 
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,13 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
 
     Args:
         backbone: What to adapt.
-        configuration: `lora`, `lora_rank` and `lora_dropout` are read.
+        configuration: `lora`, `lora_rank`, `lora_dropout` and `full` are read; with `full`, which the paper's space
+            has not, the whole encoder is trained.
         seed: Draws LoRA's initial weights.
     """
-    adapted = backbone.trainable_copy()
+    full = bool(configuration.get("full"))
+    adapted = separate_copy(backbone) if full else backbone.trainable_copy()
+    adapted.encoder.requires_grad_(requires_grad=full)
     for part in TRAINED_PARTS:
         adapted.sam.get_submodule(part).requires_grad_(requires_grad=True)
     if configuration["lora"]:
@@ -37,6 +41,11 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
         return replace(adapted, cache=None)
     return adapted
+
+
+def separate_copy(backbone: Backbone) -> Backbone:
+    """Return a copy of `backbone` that shares nothing with it, so that its encoder may change."""
+    return replace(backbone, sam=deepcopy(backbone.sam), cache=None)
 
 
 def lora_config(backbone: Backbone, *, rank: int, dropout: float) -> LoraConfig:

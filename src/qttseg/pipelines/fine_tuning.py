@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
 from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors, trains_encoder
+from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
@@ -52,6 +53,13 @@ class FineTuningState:
     epoch: int
     tensors: dict[str, Tensor]
     progress: str
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The trained tensors, by their name in the model."""
+        return {
+            name.removeprefix("model."): tensor for name, tensor in self.tensors.items() if name.startswith("model.")
+        }
 
     def save(self, path: Path) -> None:
         """Write the state as safetensors, put in place at once."""
@@ -199,8 +207,7 @@ class FineTuning:
 
     def restore(self, state: FineTuningState) -> None:
         """Go back, or on, to `state`, which a training of the same configuration and workbench made."""
-        model = {name.removeprefix("model."): tensor for name, tensor in state.tensors.items()}
-        copy_into(self._backbone, {name: model[name] for name in self._parameters})
+        copy_into(self._backbone, state.weights)
         progress = json.loads(state.progress)
         layout = self._optimizer.state_dict()
         layout["state"] = {}
@@ -219,6 +226,16 @@ class FineTuning:
     def segmenter(self) -> Segmenter:
         """Return the model as trained so far; it changes with further training."""
         return Segmenter(backbone=self._backbone)
+
+
+def trained_segmenter(
+    backbone: Backbone, configuration: Configuration, state: FineTuningState, *, seed: int
+) -> Segmenter:
+    """Return the model that `backbone` had become in a fine-tuning when `state` was taken."""
+    adapted = adapt(backbone, configuration, seed=seed)
+    copy_into(adapted, state.weights)
+    adapted.sam.eval()
+    return Segmenter(backbone=adapted)
 
 
 def optimizer_and_schedule(

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from qttseg import __version__
 from qttseg.errors import BackboneError
-from qttseg.pipelines.adapters import TRAINED_PARTS, inject_lora
+from qttseg.pipelines.adapters import TRAINED_PARTS, inject_lora, separate_copy
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.segmenter import Segmenter
 
 _FORMAT = 1
+_ENCODER = "encoder.safetensors"
 _PEFT_PREFIX = "base_model.model."
 
 
@@ -37,7 +38,8 @@ def save_model(folder: Path, segmenter: Segmenter, *, classes: tuple[str, ...], 
     """Write what differs from the backbone into `folder`, which exists.
 
     `model.json` names the backbone with its fingerprint; `decoder.safetensors` holds decoder and prompt encoder;
-    `adapter/` is a PEFT adapter of the image encoder, where there is one, that `peft.PeftModel` can load too.
+    `adapter/` is a PEFT adapter of the image encoder, where there is one, that `peft.PeftModel` can load too;
+    `encoder.safetensors` is the image encoder, where all of it was trained.
     """
     from safetensors.torch import save_file
 
@@ -51,6 +53,9 @@ def save_model(folder: Path, segmenter: Segmenter, *, classes: tuple[str, ...], 
     configs = getattr(backbone.encoder, "peft_config", None)
     if configs:
         _save_adapter(folder / "adapter", backbone)
+    elif backbone.cache is None:
+        encoder = {name: tensor.contiguous().cpu() for name, tensor in backbone.encoder.state_dict().items()}
+        save_file(encoder, folder / _ENCODER)
     description = {
         "format": _FORMAT,
         "backbone": backbone.name,
@@ -91,7 +96,8 @@ def load_model(folder: Path, *, device: str = "cpu", backbone: str | None = None
             f"the model in {folder} was tuned from backbone {description['backbone']} with the weights "
             f"{description['backbone_fingerprint']}, but {base.name} has {base.fingerprint}; give the original weights"
         )
-    adapted = base.trainable_copy()
+    whole = (folder / _ENCODER).is_file()
+    adapted = separate_copy(base) if whole else base.trainable_copy()
     if _load_weights(folder, adapted):
         adapted = replace(adapted, cache=None)
     adapted.sam.eval().requires_grad_(requires_grad=False)
@@ -116,12 +122,15 @@ def _description(folder: Path) -> Mapping[str, object]:
 
 
 def _load_weights(folder: Path, adapted: Backbone) -> bool:
-    """Load the decoder and, where there is one, the adapter of the encoder; return whether there was."""
+    """Load the decoder and what changes the encoder, an adapter or all of it; return whether something does."""
     from safetensors.torch import load_file
 
     for name, tensor in load_file(folder / "decoder.safetensors").items():
         part, _, key = name.partition(".")
         adapted.sam.get_submodule(part).state_dict()[key].copy_(tensor)
+    if (folder / _ENCODER).is_file():
+        adapted.encoder.load_state_dict(load_file(folder / _ENCODER))
+        return True
     adapter = folder / "adapter"
     if not adapter.is_dir():
         return False

@@ -1,15 +1,12 @@
-"""Runs on the workers of a Ray cluster; the only module that imports Ray."""
+"""Runs on the workers of a Ray cluster."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +15,10 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from qttseg.errors import CollectionError
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
+from qttseg.platform.cores import limit_threads
 from qttseg.platform.executors import MakeWork, attempt, unfinished
 from qttseg.platform.queue import Pack, WorkQueue
-
-_OBJECT_STORE = 100 * 2**20
-"""Bytes of shared memory of a local Ray; runs and curves are small."""
+from qttseg.platform.ray_connection import connected
 
 _GATHERING = 0.2
 """Seconds for which finished runs wait for others, to be stored as one file with them."""
@@ -82,36 +78,13 @@ class RayExecutor:
         """
         if not runs:
             return
-        with self._connected():
+        with connected(self.address, cpus=math.ceil(self.workers * self.cpus)):
+            self._check_gpus()
             pool = _Pool(self, make_work, WorkQueue(runs, cost=cost, pack=self.pack, workers=self.workers))
             try:
                 yield from pool.curves()
             finally:
                 pool.close()
-
-    @contextmanager
-    def _connected(self) -> Iterator[None]:
-        """Have Ray for the time of a collection; a Ray that ran before goes on afterwards."""
-        if ray.is_initialized():
-            yield
-            return
-        options: dict[str, Any] = {"address": self.address}
-        if self.address is None:
-            options = {
-                "address": "local",
-                "num_cpus": math.ceil(self.workers * self.cpus),
-                "object_store_memory": _OBJECT_STORE,
-                "include_dashboard": False,
-            }
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise CollectionError(f"cannot reach Ray at {self.address or 'this machine'}: {error}") from error
-        try:
-            self._check_gpus()
-            yield
-        finally:
-            ray.shutdown()
 
     def _check_gpus(self) -> None:
         # A cluster may start machines with GPUs when asked; this machine has what it has.
@@ -123,10 +96,7 @@ class _Worker:
     """Lives in a process of its own on some machine of the cluster."""
 
     def __init__(self, make_work: MakeWork, threads: int) -> None:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = str(threads)  # read by torch when it is imported
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(threads)
+        limit_threads(threads)
         self._make_work = make_work
 
     def set_up(self) -> str:

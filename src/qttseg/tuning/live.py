@@ -14,7 +14,7 @@ from qttseg import __version__
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.pipelines.deadline import Deadline, DeadlineReached
-from qttseg.pipelines.fine_tuning import Diverged, FineTuning, FineTuningState
+from qttseg.pipelines.fine_tuning import Diverged, FineTuning, FineTuningState, trained_segmenter
 from qttseg.pipelines.running import describe_machine
 from qttseg.pipelines.segmenter import Segmenter, zero_shot_segmenter
 from qttseg.pipelines.workbench import Workbench
@@ -107,9 +107,7 @@ class LiveSearch:
         """Return the incumbent's model, made from its own copy of the weights."""
         if self.best.configuration is None or self.best.state is None:
             return zero_shot_segmenter(self.workbench.backbone)
-        training = FineTuning(self.workbench, self.best.configuration, seed=self.seed)
-        training.restore(self.best.state)
-        return training.segmenter()
+        return trained_segmenter(self.workbench.backbone, self.best.configuration, self.best.state, seed=self.seed)
 
     def curves(self, space: str) -> tuple[LearningCurve, ...]:
         """Return a learning curve for each configuration that was started, in the order of the candidates.

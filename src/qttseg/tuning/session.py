@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qttseg.pipelines.execution import Execution
     from qttseg.pipelines.segmenter import Segmenter
     from qttseg.predictors.training import Trained
+    from qttseg.tuning.policies import Policy
     from qttseg.tuning.tuner import Tuner
 
 PREVIEWS = 4
@@ -91,6 +92,11 @@ def _ignore(_: Event) -> None:
     """Report to nobody."""
 
 
+def usual(policy: Policy) -> Policy:
+    """Leave a session's policy as it is."""
+    return policy
+
+
 def tune(
     dataset: Dataset,
     *,
@@ -100,7 +106,8 @@ def tune(
     device: str = "cpu",
     space: SearchSpace | None = None,
     predictors: Trained | None = None,
-    candidates: int = 128,
+    candidates: int | Sequence[Configuration] = 128,
+    policy: Callable[[Policy], Policy] = usual,
     seed: int = 0,
     allow_seen: bool = False,
     for_export: bool = True,
@@ -124,7 +131,8 @@ def tune(
         device: Where to train.
         space: Where candidates are drawn from; the paper's by default.
         predictors: What guides the search; None is random search, each candidate trained to the last epoch.
-        candidates: Number of configurations to choose from.
+        candidates: Number of configurations to draw and choose from, or the configurations.
+        policy: Returns what is to choose instead of the policy that the session would use.
         seed: Draws the split, the candidates and the training.
         allow_seen: Use predictors that were trained on this dataset; they know its curves already.
         for_export: Keep time for writing the result.
@@ -154,7 +162,7 @@ def tune(
     if predictors is not None and not allow_seen:
         predictors.performance.lineage.refuse(fingerprint, dataset.name)
         predictors.cost.lineage.refuse(fingerprint, dataset.name)
-    points = space.sample(candidates, seed=seed)
+    points = space.sample(candidates, seed=seed) if isinstance(candidates, int) else tuple(candidates)
     split = draw_split(dataset, protocol, seed=seed)
     reading = clock()
     base = base.remembering(embeddings)
@@ -163,7 +171,7 @@ def tune(
     notes = [] if predictors is None else _notes(predictors, base, protocol)
     search = LiveSearch(
         workbench,
-        lambda: _tuner(dataset, split, protocol, points, predictors, seed, notes),
+        lambda: _tuner(dataset, split, protocol, points, predictors, policy, seed, notes),
         seed=seed,
         budget=budget,
         deadline=Deadline(at=started + budget, clock=clock),
@@ -215,6 +223,7 @@ def _tuner(
     protocol: Protocol,
     candidates: tuple[Configuration, ...],
     predictors: Trained | None,
+    change: Callable[[Policy], Policy],
     seed: int,
     notes: list[str],
 ) -> Tuner:
@@ -223,11 +232,11 @@ def _tuner(
     What the user should know of the search is added to `notes`.
     """
     from qttseg.metadata.meta_features import measure
-    from qttseg.tuning.policies import InOrder, LastValueGreedy, Policy, ReachableImprovement, shuffled
+    from qttseg.tuning.policies import InOrder, LastValueGreedy, ReachableImprovement, shuffled
     from qttseg.tuning.tuner import Tuner, predicted_seconds
 
     if predictors is None:
-        return Tuner(candidates, InOrder(shuffled(len(candidates), seed)), max_epochs=protocol.epochs)
+        return Tuner(candidates, change(InOrder(shuffled(len(candidates), seed))), max_epochs=protocol.epochs)
     meta_features = measure(dataset, split.train + split.validation).to_dict()
     guided = ReachableImprovement(
         candidates=candidates, meta_features=meta_features, performance=predictors.performance
@@ -242,7 +251,7 @@ def _tuner(
         policy = LastValueGreedy(order=guided.order(protocol.epochs))
     return Tuner(
         candidates,
-        policy,
+        change(policy),
         max_epochs=protocol.epochs,
         predicted=predicted_seconds(predictors.cost, meta_features, candidates),
     )

@@ -1,0 +1,1 @@
+"""AutoGluon MultiModal as a competitor, in an environment and processes of its own."""

@@ -1,0 +1,158 @@
+"""Competitors that are a tuning session of ours: QTT-SEG, random search, and QTT-SEG without one of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qttseg.benchmark.methods.interface import BenchmarkTask, MethodOutcome
+from qttseg.errors import BudgetError
+from qttseg.metadata.configurations import Configuration
+from qttseg.tuning.policies import LastValueGreedy, Policy, shuffled
+from qttseg.tuning.session import usual
+from qttseg.tuning.wrappers import ColdStart, CostBlind
+
+if TYPE_CHECKING:
+    from qttseg.metadata.protocol import Protocol
+    from qttseg.predictors.training import Trained
+
+CANDIDATES = 128
+"""Configurations among which a tuner chooses (QTT-SEG, section 4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickTune:
+    """QTT-SEG: tunes with predictors that have never seen the target (QTT-SEG, sections 2 to 4).
+
+    Attributes:
+        candidates: How many configurations it chooses among.
+        cost_aware: Whether it weighs gains against predicted seconds; without, it chooses as if every epoch took the
+            same time, and only the deadline looks at seconds.
+        warm_start: Whether it begins where predictors expect most; without, it first looks at ten at random.
+        lora: Whether candidates may adapt the encoder; without, only decoder and prompt encoder are trained.
+    """
+
+    name: str = "qtt-seg"
+    budgeted: bool = True
+    candidates: int = CANDIDATES
+    cost_aware: bool = True
+    warm_start: bool = True
+    lora: bool = True
+
+    def run(self, task: BenchmarkTask) -> MethodOutcome:
+        """Tune with the registry's predictors for the target, or with the shipped ones.
+
+        Raises:
+            LeakageError: all there are were trained on the target.
+        """
+        from qttseg.predictors.shipped import predictors_for
+
+        started = task.clock()
+        predictors = predictors_for(task.dataset.name, task.dataset.fingerprint, task.registry)
+        seconds = task.clock() - started
+        candidates = self.candidates if self.lora else without_lora(self.candidates, seed=task.seed)
+        outcome = tuned(task, predictors=predictors, candidates=candidates, policy=self._changed(task.seed))
+        return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds, lineage=str(predictors))
+
+    def _changed(self, seed: int) -> Callable[[Policy], Policy]:
+        def change(policy: Policy) -> Policy:
+            if not self.cost_aware:
+                policy = CostBlind(policy=policy)
+            if not self.warm_start:
+                policy = ColdStart(policy=policy, order=shuffled(self.candidates, seed))
+            return policy
+
+        return change
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSearch:
+    """The same candidates in the same loop, in random order: what the predictors must beat."""
+
+    name: str = "random"
+    budgeted: bool = True
+    candidates: int = CANDIDATES
+
+    def run(self, task: BenchmarkTask) -> MethodOutcome:
+        """Tune without predictors."""
+        return tuned(task, candidates=self.candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithoutMetaLearning:
+    """QTT-SEG's freeze-thaw search with nothing learnt from other datasets: ten looks, then whoever leads goes on."""
+
+    name: str = "qtt-seg-no-meta"
+    budgeted: bool = True
+    candidates: int = CANDIDATES
+
+    def run(self, task: BenchmarkTask) -> MethodOutcome:
+        """Tune by the scores of this dataset alone."""
+        greedy = LastValueGreedy(order=shuffled(self.candidates, task.seed))
+        return tuned(task, candidates=self.candidates, policy=lambda _: greedy)
+
+
+def without_lora(count: int, *, seed: int) -> tuple[Configuration, ...]:
+    """Return so many configurations of the paper's space, drawn from `seed`, that leave the encoder as it is."""
+    from qttseg.pipelines.spaces import search_space
+
+    drawn = search_space().sample(4 * count, seed=seed)  # half of them have no LoRA
+    return tuple(configuration for configuration in drawn if not configuration["lora"])[:count]
+
+
+def tuned(
+    task: BenchmarkTask,
+    *,
+    candidates: int | Sequence[Configuration],
+    predictors: Trained | None = None,
+    policy: Callable[[Policy], Policy] = usual,
+    protocol: Protocol | None = None,
+) -> MethodOutcome:
+    """Run a tuning session as `qttseg tune` does, the time it keeps for writing its result included.
+
+    Args:
+        task: What is to be tuned.
+        candidates: How many configurations to draw, or which there are.
+        predictors: Guide the search; None for random search.
+        policy: Changes the session's policy.
+        protocol: Conditions of the training; the task's by default.
+
+    Raises:
+        BudgetError: the task has no budget.
+    """
+    from qttseg.tuning.session import tune
+
+    result = tune(
+        task.dataset,
+        budget=budget_of(task),
+        protocol=protocol or task.protocol,
+        backbone=task.backbone.name,
+        device=task.device,
+        predictors=predictors,
+        candidates=candidates,
+        policy=policy,
+        seed=task.seed,
+        clock=task.clock,
+    )
+    if result.ending == "interrupted":
+        # A session hands back what it has when the user interrupts it; a benchmark must stop instead.
+        raise KeyboardInterrupt
+    return MethodOutcome(
+        segmenter=result.segmenter,
+        validation_score=result.score,
+        trajectory=result.trajectory,
+        warm_start_seconds=result.warm_start_seconds,
+        lineage="" if predictors is None else "; ".join([str(predictors), *result.notes]),
+    )
+
+
+def budget_of(task: BenchmarkTask) -> float:
+    """Return the seconds that a task grants.
+
+    Raises:
+        BudgetError: it grants none.
+    """
+    if task.budget is None:
+        raise BudgetError("a tuner needs a time budget; none was given")
+    return task.budget

@@ -1,0 +1,35 @@
+"""Ray Tune's ASHA on real fine-tunings: what it hands back is what it scored."""
+
+from __future__ import annotations
+
+import pytest
+
+from qttseg.metadata.datasets import resolve_dataset
+from qttseg.metadata.protocol import Protocol
+from qttseg.metadata.splits import draw_split
+from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.scoring import evaluate
+from qttseg.pipelines.spaces import search_space
+from qttseg.platform.ray_asha import search
+
+pytestmark = [
+    pytest.mark.usefixtures("ray_folder"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+PROTOCOL = Protocol(images=8, test_images=4, epochs=2)
+
+
+def test_the_best_model_is_the_one_that_scored_best():
+    dataset, backbone = resolve_dataset("procedural-polyp"), load_backbone()
+    split = draw_split(dataset, PROTOCOL, seed=0)
+    candidates = sorted(search_space().sample(40, seed=0), key=lambda c: -float(c["lr"]))[:3]
+    found = search(dataset, split, PROTOCOL, backbone, candidates, budget=200.0)
+    moments, scores = zip(*found.trajectory, strict=True)
+    assert list(moments) == sorted(moments)
+    assert list(scores) == sorted(set(scores))
+    assert len(scores) > 1, "nothing was better than the untuned backbone"
+    again = evaluate(found.segmenter, dataset, split.validation, PROTOCOL, seed=0)
+    assert again.score == pytest.approx(found.score, abs=1e-4)
+    assert found.warm_start_seconds > 0
