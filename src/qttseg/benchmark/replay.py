@@ -232,7 +232,9 @@ def drawn_candidates(dataset: StoredDataset, seed: int, *, share: float = 0.8) -
     return tuple(dataset.curves[index] for index in shuffled(len(dataset.curves), seed)[:count])
 
 
-def replay(task: Task, optimiser: str, *, budget: float, label: str = "", decision_seconds: float = DECISION_SECONDS) -> Replayed:
+def replay(
+    task: Task, optimiser: str, *, budget: float, label: str = "", decision_seconds: float = DECISION_SECONDS
+) -> Replayed:
     """Search for `budget` simulated seconds.
 
     Args:

@@ -33,6 +33,7 @@ class Foreign(StrEnum):
     """A competitor that lives in an environment of its own."""
 
     AUTOGLUON = "autogluon"
+    QUICKTUNETOOL = "quicktunetool"
 
 
 bench_app = typer.Typer(name="bench")
@@ -116,14 +117,18 @@ def bench(
 
 
 @bench_app.command(epilog="Example: qttseg bench setup autogluon")
-def setup(what: Annotated[Foreign, typer.Argument(help="Which competitor.")]) -> None:  # noqa: ARG001 (there is one)
-    """Install a competitor that needs an environment of its own: AutoGluon, 2.3 GB, into the cache folder."""
-    from qttseg.benchmark.autogluon.environment import autogluon_environment
+def setup(what: Annotated[Foreign, typer.Argument(help="Which competitor.")]) -> None:
+    """Install a competitor that needs an environment of its own into the cache folder.
 
-    environment = autogluon_environment()
+    autogluon (2.3 GB) is for qttseg bench --methods autogluon,autogluon-boxes; quicktunetool (1.3 GB) for qttseg replay
+    --optimisers quicktunetool.
+    """
+    from qttseg.benchmark.foreign.environment import AUTOGLUON, QUICKTUNETOOL
+
+    environment = {Foreign.AUTOGLUON: AUTOGLUON, Foreign.QUICKTUNETOOL: QUICKTUNETOOL}[what]
     with err.status("looking") as status:
         environment.set_up(say=status.update)
-    out.print(f"AutoGluon is in {environment.folder}; use it as --methods autogluon,autogluon-boxes")
+    out.print(f"{environment.name} is in {environment.folder}")
 
 
 def run(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qttseg.benchmark.autogluon.companion import Companion
 from qttseg.benchmark.autogluon.pictures import Window, paint, windows, write_picture
+from qttseg.benchmark.foreign.companion import Companion
 from qttseg.errors import BenchmarkError
 
 if TYPE_CHECKING:

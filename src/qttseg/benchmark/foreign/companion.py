@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -16,9 +17,6 @@ from typing import Any
 
 from qttseg.errors import BenchmarkError, BudgetError
 
-_LAST = 8
-"""Lines of a program's log that its error quotes."""
-
 
 class Companion:
     """A running program; it and all that it has started end with this object, at the latest.
@@ -26,14 +24,17 @@ class Companion:
     Args:
         name: What messages call it.
         command: What to start.
-        log: File for its stderr.
+        folder: Where it may write; made for it, and removed with it.
         environment: Environment variables beside those of this process.
+        quoted: Last lines of what it wrote to stderr that errors quote.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
-        self._name, self._log = name, log
+    def __init__(
+        self, name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], quoted: int = 1
+    ) -> None:
+        self._name, self._log, self._quoted = name, folder / "log.txt", quoted
         self._unread = b""
-        with log.open("wb") as stderr:
+        with self._log.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 (our own words)
                 command,
                 stdin=subprocess.PIPE,
@@ -42,7 +43,7 @@ class Companion:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
-        self.close = weakref.finalize(self, _kill, self._process)
+        self.close = weakref.finalize(self, _end, self._process, folder)
 
     def ask(self, request: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a request and return the answer.
@@ -67,8 +68,9 @@ class Companion:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
+            said = self._said()
             self.close()
-            raise BenchmarkError(f"{self._name} answered {line[:80]!r}, which is no JSON object; {self._said()}")
+            raise BenchmarkError(f"{self._name} answered {line[:80]!r}, which is no JSON object: {said}")
         return answer
 
     def _line(self, until: float, seconds: float) -> bytes:
@@ -86,17 +88,17 @@ class Companion:
         return line
 
     def _ended(self) -> BenchmarkError:
-        """Return what is known of the program's end: its exit code and the end of its log."""
-        code = self._process.wait()
+        """Return what is known of the program's end: its exit code and the end of its traceback."""
+        code, said = self._process.wait(), self._said()
         self.close()
-        return BenchmarkError(f"{self._name} ended with exit code {code}; {self._said()}")
+        return BenchmarkError(f"{self._name} ended with exit code {code}: {said}")
 
     def _said(self) -> str:
-        said = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        return "\n".join(["the last it said:", *said[-_LAST:]]) if said else "it said nothing"
+        lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        return "\n".join(lines[-self._quoted :]) or "it said nothing"
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Kill the whole group, at once: a program in the midst of training does not listen to a polite signal."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -105,3 +107,4 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -47,13 +47,18 @@ class Environment:
         """Its interpreter."""
         return self.folder / "bin" / "python"
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it is complete, and made from the lock as it is now."""
+        return self._seal.is_file() and self._seal.read_text(encoding="ascii") == self._digest()
+
     def check(self) -> None:
         """Do nothing if the environment is complete.
 
         Raises:
             NotSetUpError: it is not, or was made from another lock.
         """
-        if not self._seal.is_file() or self._seal.read_text(encoding="ascii") != self._digest():
+        if not self.is_there:
             raise NotSetUpError(
                 f"there is no complete {self.name} in {self.folder}; run `qttseg bench setup {self.name}`"
             )
@@ -64,16 +69,15 @@ class Environment:
         Raises:
             BenchmarkError: pip cannot install it; the message has pip's last words.
         """
-        try:
-            self.check()
-        except NotSetUpError:
-            say(f"making a virtual environment in {self.folder}")
-            venv.create(self.folder, clear=True, with_pip=True)
-            say(f"installing {' and '.join(self.first)}")
-            self._pip("--constraint", str(self.lock), *self.first)
-            say(f"installing {self.name}, {self.gigabytes:g} GB in all")
-            self._pip("--no-deps", "--requirement", str(self.lock))
-            self._seal.write_text(self._digest(), encoding="ascii")
+        if self.is_there:
+            return
+        say(f"making a virtual environment in {self.folder}")
+        venv.create(self.folder, clear=True, with_pip=True)
+        say(f"installing {' and '.join(self.first)}")
+        self._pip("--constraint", str(self.lock), *self.first)
+        say(f"installing {self.name}, {self.gigabytes:g} GB in all")
+        self._pip("--no-deps", "--requirement", str(self.lock))
+        self._seal.write_text(self._digest(), encoding="ascii")
 
     @property
     def _seal(self) -> Path:
@@ -95,4 +99,5 @@ class Environment:
             )
 
 
-QUICKTUNETOOL = Environment(name="quicktunetool", first=("torch",), gigabytes=1.5)
+AUTOGLUON = Environment(name="autogluon", first=("torch", "torchvision"), gigabytes=2.3)
+QUICKTUNETOOL = Environment(name="quicktunetool", first=("torch",), gigabytes=1.3)

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from qttseg.benchmark.autogluon.companion import Companion
-from qttseg.benchmark.autogluon.environment import autogluon_environment
+from qttseg.benchmark.foreign.companion import Companion
+from qttseg.benchmark.foreign.environment import AUTOGLUON
 from qttseg.benchmark.methods.interface import BenchmarkTask, MethodOutcome
 from qttseg.benchmark.methods.sessions import budget_of
 from qttseg.errors import BenchmarkError
@@ -61,7 +61,7 @@ class AutoGluon:
             NotSetUpError: it is not.
         """
         if self.python is None:
-            autogluon_environment().check()
+            AUTOGLUON.check()
 
     def run(self, task: BenchmarkTask) -> MethodOutcome:
         """Fine-tune in another process, which goes on to predict.
@@ -111,7 +111,7 @@ class AutoGluon:
         environment = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "OMP_WAIT_POLICY": "PASSIVE"}
         if Path(checkpoint).is_dir():
             environment["HF_HUB_OFFLINE"] = "1"
-        python = self.python or autogluon_environment().python
+        python = self.python or AUTOGLUON.python
         return Companion(
             "AutoGluon", [str(python), str(self.runner), checkpoint], folder=folder, environment=environment
         )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ _RUNNER = Path(__file__).with_name("runner.py")
 _FIT_SECONDS = 7200.0
 _ANSWER_SECONDS = 600.0
 """After these it hangs; far beyond what it takes on a slow machine."""
+
+_QUOTED = 8
+"""Lines of a traceback that tell where in quicktunetool it went wrong."""
 
 
 @contextmanager
@@ -46,15 +49,17 @@ def quicktunetool(
     if command is None:
         QUICKTUNETOOL.check()
         command = (str(QUICKTUNETOOL.python), "-I", str(_RUNNER))
-    with TemporaryDirectory(prefix="quicktunetool-") as name:
-        curves = Path(name, "curves.json")
-        curves.write_text(json.dumps(_curves(training, epochs)), encoding="utf-8")
-        # quicktunetool keeps things below the home folder; there, two at once would overwrite each other's.
-        process = Companion("quicktunetool", [*command, str(curves)], log=Path(name, "log"), environment={"HOME": name})
-        try:
-            yield QuickTuneTool(process)
-        finally:
-            process.close()
+    data = _curves(training, epochs)
+    folder = Path(mkdtemp(prefix="qttseg-quicktunetool-"))
+    curves = folder / "curves.json"
+    curves.write_text(json.dumps(data), encoding="utf-8")
+    # quicktunetool keeps things below the home folder; there, two at once would overwrite each other's.
+    home = {"HOME": str(folder)}
+    process = Companion("quicktunetool", [*command, str(curves)], folder=folder, environment=home, quoted=_QUOTED)
+    try:
+        yield QuickTuneTool(process)
+    finally:
+        process.close()
 
 
 class QuickTuneTool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qttseg.benchmark.autogluon.companion import Companion
+from qttseg.benchmark.foreign.companion import Companion
 from qttseg.errors import BenchmarkError, BudgetError
 
 
