@@ -88,6 +88,7 @@ def test_help_and_import_load_nothing_heavy():
         (["meta", "summary"], "run qttseg collect first"),
         (["meta", "import", "nowhere.csv"], "nowhere.csv"),
         (["replay"], "no dataset in curves has 8 completed runs"),
+        (["replay", "--optimisers", "random,quicktunetool"], "run `qttseg bench setup quicktunetool`"),
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
         (["predictors", "show", "7"], "run qttseg train first"),
