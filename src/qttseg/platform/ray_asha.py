@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+import torch
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.schedulers import ASHAScheduler
@@ -67,6 +68,7 @@ class _Goal:
     budget: float
     seed: int
     cores: tuple[int, ...]
+    threads: int
     folder: Path
 
 
@@ -103,6 +105,7 @@ def search(
             budget=budget,
             seed=seed,
             cores=own_cores(),
+            threads=torch.get_num_threads(),
             folder=Path(folder),
         )
         with connected(None, cpus=1):
@@ -152,7 +155,7 @@ def _fit(goal: _Goal) -> tuple[_Diary, tuple[int, FineTuningState] | None]:
         results = tuner.fit()
     if results.errors:
         raise results.errors[0]
-    checkpoints = [pair for result in results for pair in result.best_checkpoints or ()]
+    checkpoints = [pair for place in range(len(results)) for pair in results[place].best_checkpoints or ()]
     if not checkpoints:
         return diary, None
     checkpoint, metrics = max(checkpoints, key=lambda pair: float(pair[1]["score"]))
@@ -175,7 +178,7 @@ class Trial(tune.Trainable):
 
     _desk: ClassVar[_Desk | None] = None
 
-    def setup(self, config: dict[str, Any], *, goal: _Goal) -> None:
+    def setup(self, config: dict[str, Any], *, goal: _Goal) -> None:  # type: ignore[override]  # with_parameters gives it
         """Prepare what is not prepared yet, and an untrained model."""
         self._goal = goal
         if Trial._desk is None:
@@ -211,14 +214,14 @@ class Trial(tune.Trainable):
         """Freeze."""
         self._training.state().save(Path(checkpoint_dir) / _STATE)
 
-    def load_checkpoint(self, checkpoint: str) -> None:
+    def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # save_checkpoint returns no dictionary
         """Thaw."""
         self._training.restore(FineTuningState.load(Path(checkpoint) / _STATE))
 
 
 def _prepared(goal: _Goal) -> _Desk:
     """Load the backbone, start the clock, read the images and score the untuned backbone."""
-    limit_threads(len(goal.cores))
+    limit_threads(goal.threads)
     pin(goal.cores)
     backbone = load_backbone(goal.backbone, device=goal.device)
     ready = _first(goal.folder / "ready", time.monotonic())

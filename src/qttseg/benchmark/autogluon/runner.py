@@ -77,7 +77,8 @@ def warm_up(checkpoint: str) -> dict[str, Any]:
     import torch
     from transformers import SamModel
 
-    model = SamModel.from_pretrained(checkpoint).eval()
+    model: Any = SamModel.from_pretrained(checkpoint)
+    model.eval()
     side = model.config.vision_config.image_size
     seconds = []
     with torch.inference_mode():

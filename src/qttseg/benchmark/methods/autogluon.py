@@ -80,9 +80,10 @@ class AutoGluon:
         companion = self._start(task, folder)
         ready = companion.receive(seconds=_START)
         started = task.clock()
-        split, kind = task.split, {"seed": task.seed, "crop": self.boxes}
-        train = write_examples(folder, task.dataset, split.train, task.protocol, **kind)
-        validation = write_examples(folder, task.dataset, split.validation, task.protocol, **kind)
+        train, validation = (
+            write_examples(folder, task.dataset, part, task.protocol, seed=task.seed, crop=self.boxes)
+            for part in (task.split.train, task.split.validation)
+        )
         spent = task.clock() - started
         request = {
             "do": "fit",
