@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from qttseg import __version__
+from qttseg.benchmark.gallery import Gallery
 from qttseg.benchmark.methods.catalogue import method
 from qttseg.benchmark.methods.interface import BenchmarkTask, Method
 from qttseg.benchmark.results import Job, Result, Status
@@ -35,6 +36,7 @@ class Arena:
         device: Where they work.
         backbone_seconds: What loading it took; warm start of every job alike.
         registry: Where methods find predictors.
+        gallery: Where pictures of predictions are kept; None to keep none.
         clock: Returns now, in seconds.
     """
 
@@ -42,11 +44,18 @@ class Arena:
     device: str
     backbone_seconds: float
     registry: Registry | None
+    gallery: Gallery | None
     clock: Callable[[], float]
 
     @classmethod
     def load(
-        cls, backbone: str, *, device: str, registry: Registry | None, clock: Callable[[], float] = time.monotonic
+        cls,
+        backbone: str,
+        *,
+        device: str,
+        registry: Registry | None,
+        gallery: str | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Arena:
         """Load the backbone of this name.
 
@@ -57,7 +66,14 @@ class Arena:
         from qttseg.pipelines.loading import load_backbone
 
         loaded = load_backbone(backbone, device=device)
-        return cls(backbone=loaded, device=device, backbone_seconds=clock() - started, registry=registry, clock=clock)
+        return cls(
+            backbone=loaded,
+            device=device,
+            backbone_seconds=clock() - started,
+            registry=registry,
+            gallery=None if gallery is None else Gallery(uri=gallery),
+            clock=clock,
+        )
 
     def run(self, job: Job, competitor: Method, dataset: Dataset) -> Result:
         """Run and score one job; whatever goes wrong becomes a result."""
@@ -102,6 +118,8 @@ class Arena:
         if isinstance(segmenter, Segmenter):  # scoring is nobody's time: test images are embedded once for all methods
             segmenter = segmenter.sharing(self.backbone.cache)
         evaluation = evaluate(segmenter, dataset, split.test, job.protocol, seed=job.seed)
+        if self.gallery is not None:
+            self.gallery.keep(job, dataset, split.test, evaluation.label_maps)
         return Result(
             **vars(job),
             status=Status.OK,
@@ -123,10 +141,12 @@ class Apart:
     Attributes:
         device: Where to work.
         registry: Tracking URI of the predictor registry; None for none.
+        gallery: URI of the store beside which pictures are kept; None for none.
     """
 
     device: str
     registry: str | None
+    gallery: str | None
 
     def __call__(self, work: tuple[Job, Dataset]) -> Result:
         """Run and score a job."""
@@ -134,7 +154,7 @@ class Apart:
 
         job, dataset = work
         registry = None if self.registry is None else Registry(self.registry)
-        arena = Arena.load(job.backbone, device=self.device, registry=registry)
+        arena = Arena.load(job.backbone, device=self.device, registry=registry, gallery=self.gallery)
         return arena.run(job, method(job.method), dataset)
 
 

@@ -122,7 +122,7 @@ def run_benchmark(
         if isinstance(competitor, NeedsSetUp):
             competitor.check()
     datasets = [resolve_dataset(name) for name in benchmark.datasets]
-    arena = Arena.load(benchmark.backbone, device=device, registry=registry, clock=clock)
+    arena = Arena.load(benchmark.backbone, device=device, registry=registry, gallery=store.uri, clock=clock)
     planned = plan_jobs(benchmark, methods, datasets, arena.backbone)
     held = {result.id for result in store.results() if result.status is Status.OK or not retry_failed}
     contents = {dataset.fingerprint: dataset for dataset in datasets}
@@ -169,7 +169,11 @@ def _in_turn(arena: Arena, methods: Mapping[str, Method], work: Sequence[tuple[J
 def _apart(arena: Arena, work: Sequence[tuple[Job, Dataset]], *, workers: int, cpus: int) -> Finished:
     from qttseg.platform.ray_jobs import Lost, run_apart
 
-    run = Apart(device=arena.device, registry=None if arena.registry is None else arena.registry.uri)
+    run = Apart(
+        device=arena.device,
+        registry=None if arena.registry is None else arena.registry.uri,
+        gallery=None if arena.gallery is None else arena.gallery.uri,
+    )
     for (job, _), answer in run_apart(run, work, workers=workers, cpus=cpus):
         if isinstance(answer, Lost):
             yield Result(**vars(job), status=Status.FAILED, reason=str(answer), finished_at=time.time())
