@@ -126,11 +126,14 @@ class Dataset:
 
 
 def resolve_dataset(name_or_path: str) -> Dataset:
-    """Return the dataset of a registered name, as in `procedural-polyp`, or of a folder.
+    """Return the dataset of a name, as in `procedural-polyp`, or of a folder.
+
+    Names come first, in this order: procedural datasets, plug-ins, the user's library (`metadata.library`).
 
     Raises:
         DatasetError: there is no such name or folder; the message lists near names.
     """
+    from qttseg.metadata.library import library, library_folder
     from qttseg.metadata.procedural.suite import NAMES, procedural_dataset
 
     if name_or_path in NAMES:
@@ -138,9 +141,10 @@ def resolve_dataset(name_or_path: str) -> Dataset:
     registered = _registered()
     if name_or_path in registered:
         return _load(registered[name_or_path])
-    if Path(name_or_path).is_dir():
-        return Dataset.from_folders(name_or_path)
-    raise _unknown(name_or_path, [*NAMES, *registered])
+    folder = library_folder(name_or_path) or Path(name_or_path)
+    if folder.is_dir():
+        return Dataset.from_folders(folder)
+    raise _unknown(name_or_path, [*NAMES, *registered, *library()])
 
 
 def resolve_suite(text: str) -> tuple[str, ...]:
@@ -162,7 +166,15 @@ def resolve_suite(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts for name in _expand(part)))
 
 
+def fixed_names() -> frozenset[str]:
+    """Return the names of datasets and suites that no dataset of the library can have."""
+    from qttseg.metadata.procedural.suite import NAMES, SUITES
+
+    return frozenset((*SUITES, *NAMES, *_registered()))
+
+
 def _expand(part: str) -> tuple[str, ...]:
+    from qttseg.metadata.library import library, library_folder
     from qttseg.metadata.procedural.suite import NAMES, SUITES
 
     if part in SUITES:
@@ -170,9 +182,9 @@ def _expand(part: str) -> tuple[str, ...]:
     if part.startswith("folders:"):
         return _folders_below(Path(part.removeprefix("folders:")).expanduser())
     registered = _registered()
-    if part in NAMES or part in registered or Path(part).is_dir():
+    if part in NAMES or part in registered or library_folder(part) is not None or Path(part).is_dir():
         return (part,)
-    raise _unknown(part, [*SUITES, *NAMES, *registered])
+    raise _unknown(part, [*SUITES, *NAMES, *registered, *library()])
 
 
 def _folders_below(root: Path) -> tuple[str, ...]:
