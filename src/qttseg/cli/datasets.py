@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from qttseg.cli.console import err, out, show_pairs, show_rows
+from qttseg.cli.console import err, out, progress_bar, show_pairs, show_rows
+from qttseg.cli.options import rules_of
 
-app = typer.Typer(name="datasets", help="List, verify and describe datasets.", no_args_is_help=True)
+app = typer.Typer(name="datasets", help="Add, list, verify, describe and export datasets.", no_args_is_help=True)
+
+_SHOWN = 10
 
 
 @app.command("list", epilog="Example: qttseg datasets list --suite folders:/data/segmentation")
@@ -63,3 +66,71 @@ def features(
 
     found = resolve_dataset(dataset)
     show_pairs({"fingerprint": found.fingerprint, **measure(found, range(min(images, len(found)))).to_dict()})
+
+
+@app.command(epilog="Example: qttseg datasets add tiles instances.json --rule images=photos")
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it from now on.")],
+    path: Annotated[str, typer.Argument(help="Folder, file or archive; owner/name of the hub with --format hf.")],
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help="auto, coco, nnunet, supervisely, hf, palette or folders.")
+    ] = "auto",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE, what the format cannot tell, as in images=photos; may come several times."),
+    ] = None,
+    link: Annotated[bool, typer.Option("--link/--copy", help="Link to the images where they are, or copy them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged pairs out.")] = False,
+) -> None:
+    """Take a dataset in any known format into the library, whole or not at all."""
+    from qttseg.metadata.adding import add as add_dataset
+    from qttseg.metadata.datasets import Dataset
+
+    with progress_bar() as bar:
+        task = bar.add_task(f"adding {name}", total=None, rate="")
+        added = add_dataset(
+            name,
+            path,
+            format=format,
+            rules=rules_of(rule or []),
+            link=link,
+            skip_bad=skip_bad,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for text in added.left_out[:_SHOWN]:
+        err.print(f"left out: {text}", markup=False, soft_wrap=True)
+    if len(added.left_out) > _SHOWN:
+        err.print(f"and {len(added.left_out) - _SHOWN} more")
+    dataset = Dataset.from_folders(added.folder)
+    show_pairs(
+        {
+            "read as": f"{added.format}: {added.reason}",
+            "dataset": f"{len(dataset)} images, {dataset.task}, {', '.join(dataset.classes[1:])}",
+            "groups": len(set(dataset.groups)) if dataset.groups else None,
+            "folder": added.folder,
+        }
+    )
+
+
+@app.command(epilog="Example: qttseg datasets export procedural-polyp --format coco --out polyp-coco")
+def export(
+    dataset: Annotated[str, typer.Argument(help="Name or folder.")],
+    format: Annotated[str, typer.Option(help="coco, hf, nnunet, folders or palette.")],  # noqa: A002
+    out: Annotated[Path | None, typer.Option(help="Folder to make; NAME-FORMAT by default.")] = None,
+) -> None:
+    """Write a dataset in another format; adding it again gives the same masks."""
+    from qttseg.metadata.adding import export as export_dataset
+    from qttseg.metadata.datasets import resolve_dataset
+
+    found = resolve_dataset(dataset)
+    folder = out or Path(f"{found.name}-{format}")
+    export_dataset(found, folder, format=format)
+    show_pairs({"images": len(found), "format": format, "folder": folder})
+
+
+@app.command(epilog="Example: qttseg datasets remove tiles")
+def remove(name: Annotated[str, typer.Argument(help="A dataset of the library.")]) -> None:
+    """Delete a dataset from the library; images that were linked to stay where they are."""
+    from qttseg.metadata.library import remove as remove_dataset
+
+    show_pairs({"removed": remove_dataset(name)})

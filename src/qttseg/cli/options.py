@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,3 +93,16 @@ def seconds_of(text: str) -> float:
 def listed(text: str) -> tuple[str, ...]:
     """Return the parts of a comma-separated text."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def rules_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return the rules of texts such as `images=photos`.
+
+    Raises:
+        ConfigurationError: a text has no equals sign.
+    """
+    pairs = [text.partition("=") for text in texts]
+    wrong = [key for key, equals, _ in pairs if not equals or not key]
+    if wrong:
+        raise ConfigurationError(f"--rule {wrong[0]} must have the form KEY=VALUE, as in images=photos")
+    return {key.strip(): value for key, _, value in pairs}

@@ -124,6 +124,51 @@ class Dataset:
             source=folder.source,
         )
 
+    @classmethod
+    def from_coco(cls, path: str | Path, *, images: str | Path | None = None, name: str | None = None) -> Dataset:
+        """Return the dataset of a COCO file, or of all COCO files in a folder; masks are painted when asked for.
+
+        Args:
+            path: The JSON file, or a folder.
+            images: The folder that file names are relative to, where it is not found beside the JSON file.
+            name: What tables call it; the file's stem by default.
+
+        Raises:
+            DatasetError: the JSON is malformed, no image is found, or no annotation has an outline.
+        """
+        from qttseg.metadata.adding import open_dataset
+
+        rules = {} if images is None else {"images": str(images)}
+        return open_dataset(path, format="coco", name=name, rules=rules)
+
+    @classmethod
+    def from_hf(
+        cls,
+        path: str | Path,
+        *,
+        image: str | None = None,
+        mask: str | None = None,
+        split: str | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Return a Hugging Face dataset: a Parquet file, a folder, or a name of the hub; rows are read when asked for.
+
+        Args:
+            path: A file, a folder, or `owner/name`.
+            image: The column of images; found by its name by default.
+            mask: The column of masks, which hold class ids; found by its name by default.
+            split: One split; all by default.
+            name: What tables call it; the path's stem by default.
+
+        Raises:
+            DatasetError: it cannot be loaded, or holds no such columns.
+        """
+        from qttseg.metadata.adding import open_dataset
+
+        rules = {"image": image, "mask": mask, "split": split}
+        known = {rule: value for rule, value in rules.items() if value is not None}
+        return open_dataset(path, format="hf", name=name, rules=known)
+
 
 def resolve_dataset(name_or_path: str) -> Dataset:
     """Return the dataset of a name, as in `procedural-polyp`, or of a folder.
