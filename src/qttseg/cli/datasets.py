@@ -79,7 +79,9 @@ def add(
         list[str] | None,
         typer.Option(help="KEY=VALUE, what the format cannot tell, as in images=photos; may come several times."),
     ] = None,
-    link: Annotated[bool, typer.Option("--link/--copy", help="Link to the images where they are, or copy them.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link/--copy", help="Link to the images where they are, or copy them.")
+    ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged pairs out.")] = False,
 ) -> None:
     """Take a dataset in any known format into the library, whole or not at all."""

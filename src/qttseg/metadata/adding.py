@@ -84,7 +84,7 @@ def add(
     return Addition(folder=data_home() / name, format=form, reason=reason, left_out=(*reading.left_out, *left_out))
 
 
-def export(dataset: Dataset, folder: Path, *, format: str) -> None:  # noqa: A002
+def export(dataset: Dataset, folder: str | Path, *, format: str) -> None:  # noqa: A002
     """Write `dataset` into `folder` in another format; whole, or not at all.
 
     Args:
@@ -96,7 +96,7 @@ def export(dataset: Dataset, folder: Path, *, format: str) -> None:  # noqa: A00
         DatasetError: the format is unknown or cannot hold the dataset, an item is damaged, or the disk refuses.
     """
     form = writable_format(format)
-    with appearing(folder) as aside:
+    with appearing(Path(folder)) as aside:
         form.write(dataset, aside)
 
 

@@ -71,7 +71,7 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
         pairs, missing = document.items(images)
         found += pairs
         left_out += [*missing, *document.left_out]
-    if not any(outlines for _, _, outlines in found):
+    if found and not any(outlines for _, _, outlines in found):
         raise DatasetError(
             f"{files[0]}: no annotation has an outline (polygons or run lengths); boxes alone will not do"
         )
@@ -237,7 +237,8 @@ def _region(outline: _Outline, height: int, width: int) -> NDArray[np.bool_]:
 
     region = np.zeros((height, width), bool)
     for polygon in _polygons(outline, height, width):
-        region |= coco.decode(coco.frPyObjects([polygon], height, width))[:, :, 0] == 1
+        counts = coco.frPyObjects([polygon], height, width)[0]["counts"]
+        region |= from_counts(counts.decode("ascii"), height, width, outline.where)
     return region
 
 
@@ -283,7 +284,7 @@ def _looks_like(file: Path) -> bool:
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
             return text.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and all(
-                text.find(key) >= 0 for key in _KEYS
+                text.find(key, 0) >= 0 for key in _KEYS
             )
     except (OSError, ValueError):
         return False

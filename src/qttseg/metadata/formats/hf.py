@@ -76,12 +76,14 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
         DatasetError: it cannot be loaded, or holds no such columns of images.
     """
     known_rules(rules, "image", "mask", "split")
-    splits = _splits(path, rules.get("split"))
+    splits, scratch = _splits(path, rules.get("split"))
     columns = [_columns(path, rows, rules) for rows in splits.values()]
     tables = [
         (split, _undecoded(rows, image), _undecoded(rows, mask), _groups(rows))
         for (split, rows), (image, mask) in zip(splits.items(), columns, strict=True)
     ]
+    if scratch is not None:
+        weakref.finalize(tables[0][1], shutil.rmtree, scratch, ignore_errors=True)
     origins = [file for split, images, _, _ in tables for file in _paths(split, images)]
     names = unique_names(origins)
     masks: list[Callable[[], NDArray[np.uint8]]] = [
@@ -133,14 +135,14 @@ def write(dataset: Dataset, folder: Path) -> None:
     (folder / _NAMES).write_text(json.dumps(named, indent=1), encoding="utf-8")
 
 
-def _splits(path: Path, split: str | None) -> dict[str, datasets.Dataset]:
-    """Return the rows of each split."""
+def _splits(path: Path, split: str | None) -> tuple[dict[str, datasets.Dataset], str | None]:
+    """Return the rows of each split, and the folder that is to go when they are no longer used."""
     from datasets import Dataset as Rows
     from datasets.exceptions import DatasetsError
 
     try:
         with _quietly():
-            loaded = _load(path)
+            loaded, scratch = _load(path)
     except (DatasetsError, pa.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         reason = str(error.__cause__ or error)
         raise DatasetError(
@@ -149,16 +151,16 @@ def _splits(path: Path, split: str | None) -> dict[str, datasets.Dataset]:
     splits = {"train": loaded} if isinstance(loaded, Rows) else dict(loaded)
     if split is not None and split not in splits:
         raise DatasetError(f"{path}: has no split {split!r}; it has {', '.join(splits)}")
-    return splits if split is None else {split: splits[split]}
+    return splits if split is None else {split: splits[split]}, scratch
 
 
-def _load(path: Path) -> datasets.Dataset | datasets.DatasetDict:
+def _load(path: Path) -> tuple[datasets.Dataset | datasets.DatasetDict, str | None]:
     from datasets import load_dataset, load_from_disk
 
     if not path.exists():
-        return load_dataset(path.as_posix())
+        return load_dataset(path.as_posix()), None
     if any((path / name).is_file() for name in _SAVED):
-        return load_from_disk(str(path))
+        return load_from_disk(str(path)), None
     scratch = tempfile.mkdtemp(prefix="qttseg-")  # the library copies what it reads, which need not outlive the rows
     try:
         tables: dict[str, list[str]] = {}
@@ -173,9 +175,7 @@ def _load(path: Path) -> datasets.Dataset | datasets.DatasetDict:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-    for rows in loaded.values():
-        weakref.finalize(rows, shutil.rmtree, scratch, ignore_errors=True)
-    return loaded
+    return loaded, scratch
 
 
 def _split_of(file: Path) -> str:

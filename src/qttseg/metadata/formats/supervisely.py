@@ -18,7 +18,17 @@ from qttseg.metadata.formats.items import Item, Reading, known_rules, read_json,
 from qttseg.metadata.images import read_header, read_mask
 
 _LARGEST_BITMAP = 2**26
-_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, zlib.error)
+_MALFORMED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    zlib.error,
+    OSError,
+    SyntaxError,
+)
 
 
 def detect(path: Path) -> str | None:

@@ -1,0 +1,64 @@
+"""Export every dataset folder below a path to every format and add it again: equal, and at what cost?
+
+    python benches/formats.py ../shared/datasets
+
+A row for each dataset and format: whether masks and fingerprint are equal and image files the same bytes (nnU-Net wants
+PNG), seconds out and in, and bytes as a multiple of the folder's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from qttseg.metadata.adding import add, export
+from qttseg.metadata.datasets import Dataset, resolve_dataset, resolve_suite
+
+FORMATS = ("coco", "hf", "nnunet", "palette", "folders")
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (folder / "images").iterdir()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    root = parser.parse_args().root
+    print("dataset form images masks fingerprint bytes out_s in_s size")
+    differing = 0
+    for path in map(Path, resolve_suite(f"folders:{root}")):
+        for form in FORMATS:
+            with tempfile.TemporaryDirectory() as scratch:
+                os.environ["QTTSEG_DATA"] = os.environ["QTTSEG_CACHE"] = scratch
+                dataset, out = Dataset.from_folders(path), Path(scratch) / ".out"
+                started = time.perf_counter()
+                export(dataset, out, format=form)
+                exported = time.perf_counter()
+                added = add("again", out)
+                done = time.perf_counter()
+                again = resolve_dataset("again")
+                masks = [np.array_equal(one.mask, two.mask) for one, two in zip(dataset, again, strict=True)]
+                equal = dataset.fingerprint == again.fingerprint and dataset.names == again.names
+                same = files(path) == files(added.folder)
+                differing += not (all(masks) and equal and (same or form == "nnunet"))
+                print(
+                    f"{path.name} {form} {len(again)} {'equal' if all(masks) else 'DIFFER'} "
+                    f"{'equal' if equal else 'DIFFERS'} {'same' if same else 'others'} "
+                    f"{exported - started:.1f} {done - exported:.1f} {size(out) / size(path):.2f}",
+                    flush=True,
+                )
+    print(f"{differing} differ")
+
+
+if __name__ == "__main__":
+    main()
