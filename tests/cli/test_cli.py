@@ -125,6 +125,35 @@ def test_verify_names_each_bad_file(qttseg, tmp_path):
     assert "2 errors" in complained
 
 
+def test_a_dataset_is_added_exported_and_removed(qttseg, tmp_path, monkeypatch):
+    monkeypatch.setenv("QTTSEG_DATA", str(tmp_path / "home"))
+    for name in ("images", "masks"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    for stem in "abcde":
+        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "mine/images" / f"{stem}.png")
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "mine/masks" / f"{stem}.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine/images/alone.png")
+    said, complained = qttseg("datasets", "add", "tiles", tmp_path / "mine")
+    assert "folders: images/ with masks/, 5 pairs" in said
+    assert "left out: images/alone.png has no partner" in complained
+    said, _ = qttseg("datasets", "export", "tiles", "--format", "coco", cwd=tmp_path)
+    assert (tmp_path / "tiles-coco/annotations.json").is_file()
+    qttseg("datasets", "add", "again", "tiles-coco", "--format", "coco", "--rule", f"images={tmp_path / 'tiles-coco'}")
+    said, _ = qttseg("datasets", "verify", tmp_path / "home/again")
+    assert "5 of 5" in said
+    for words, message in [
+        (("add", "tiles", "tiles-coco"), "there is a dataset 'tiles'"),
+        (("add", "new", "tiles-coco", "--rule", "images"), "KEY=VALUE"),
+        (("add", "new", "tiles-coco", "--format", "yolo"), "no format 'yolo'; known are auto, coco"),
+        (("export", "tiles", "--format", "yolo"), "choose from coco, hf"),
+    ]:
+        _, complained = qttseg("datasets", *words, expect=1)
+        assert message in complained
+    qttseg("datasets", "remove", "tiles")
+    _, complained = qttseg("datasets", "remove", "tiles", expect=1)
+    assert "it holds again" in complained
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model tuned for five seconds at random, and the folder it was tuned on."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -244,9 +245,15 @@ def _folders_below(root: Path) -> tuple[str, ...]:
 
 
 def _registered() -> dict[str, EntryPoint]:
+    return entry_points_of(ENTRY_POINTS, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def entry_points_of(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001
+    """Return the entry points of a group by their names; looked up once for each `sys.path`, as that takes a while."""
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _load(entry: EntryPoint) -> Dataset:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from qttseg.errors import DatasetError
+from qttseg.metadata.datasets import Dataset, entry_points_of
 from qttseg.metadata.formats.items import Reading
 
 if TYPE_CHECKING:
-    from qttseg.metadata.datasets import Dataset
+    from importlib.metadata import EntryPoint
 
 FORMATS = ("coco", "nnunet", "supervisely", "hf", "palette", "folders")
 """Modules of this package, in the order in which they are asked; the least particular comes last."""
@@ -50,10 +52,8 @@ def format_named(name: str) -> Format:
     """
     if name in FORMATS:
         return cast("Format", import_module(f"qttseg.metadata.formats.{name}"))
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return cast("Format", entry.load())
+    if name in _registered():
+        return cast("Format", _registered()[name].load())
     raise DatasetError(f"there is no format {name!r}; known are auto, {', '.join(_names())}")
 
 
@@ -96,7 +96,9 @@ def innermost(root: Path) -> Path:
     return root
 
 
-def _names() -> tuple[str, ...]:
-    from importlib.metadata import entry_points
+def _registered() -> dict[str, EntryPoint]:
+    return entry_points_of(ENTRY_POINTS, tuple(sys.path))
 
-    return (*FORMATS, *sorted(entry.name for entry in entry_points(group=ENTRY_POINTS)))
+
+def _names() -> tuple[str, ...]:
+    return (*FORMATS, *sorted(_registered()))
