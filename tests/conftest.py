@@ -21,10 +21,11 @@ from qttseg.metadata.protocol import Protocol
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep remembered fingerprints, and the default registry, out of the user's home."""
+    """Keep remembered fingerprints, the default registry and the library of datasets out of the user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QTTSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("QTTSEG_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("QTTSEG_DATA", str(tmp_path_factory.mktemp("data")))
         yield
 
 

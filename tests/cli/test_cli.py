@@ -45,7 +45,7 @@ def qttseg(monkeypatch, capfd):
 
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
-        "datasets list", "datasets verify", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
+        "datasets list", "datasets verify", "datasets info", "datasets fetch", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
         "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary",
         "figures", "report", "replay",
         "backbone pretrain", "demo",
@@ -99,6 +99,16 @@ def test_help_and_import_load_nothing_heavy():
         (["bench", "--budgets", "0"], "'0' is not a duration"),
         (["tables", "paper"], "run qttseg bench first"),
         (["report"], "run qttseg bench first"),
+        (["datasets", "info", "polyps"], "near names are polyp"),
+        (["datasets", "fetch", "golf"], "ODbL 1.0"),
+        (["datasets", "fetch", "golf", "--rule", "variant=red"], "it has ids, colours"),
+        (["bench", "--datasets", "paper13"], "golf: `qttseg datasets fetch golf`"),
+        (["collect", "--datasets", "golf", "--available"], "1 of 1 datasets of golf are not here"),
+        (["datasets", "add", "golf", ".", "--from", "."], "give either PATH, or --from"),
+        (["datasets", "add", "golf", "--from", "nowhere.zip"], "neither a folder nor an archive"),
+        (["datasets", "add", "tiles", "--from", "."], "there is no recipe 'tiles'"),
+        (["tune", "golf"], "qttseg datasets fetch golf"),
+        (["tune", "procedural-polyp", "--split", "random"], "grouped, ungrouped, paper"),
         (["backbone", "show", "sam-vit-b:nowhere.pth"], "no SAM checkpoint"),
         (["backbone", "show", "sam2:."], "no SAM 2 model"),
         (["backbone", "fetch", "sam-mega"], "no official checkpoint"),
@@ -126,6 +136,50 @@ def test_verify_names_each_bad_file(qttseg, tmp_path):
     assert "c.png" in said
     assert "d.png" in said
     assert "2 errors" in complained
+
+
+def test_a_dataset_is_added_exported_and_removed(qttseg, tmp_path, monkeypatch):
+    monkeypatch.setenv("QTTSEG_DATA", str(tmp_path / "home"))
+    for name in ("images", "masks"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    for stem in "abcde":
+        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "mine/images" / f"{stem}.png")
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "mine/masks" / f"{stem}.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine/images/alone.png")
+    said, complained = qttseg("datasets", "add", "tiles", tmp_path / "mine")
+    assert "folders: images/ with masks/, 5 pairs" in said
+    assert "left out: images/alone.png has no partner" in complained
+    said, _ = qttseg("datasets", "export", "tiles", "--format", "coco", cwd=tmp_path)
+    assert (tmp_path / "tiles-coco/annotations.json").is_file()
+    qttseg("datasets", "add", "again", "tiles-coco", "--format", "coco", "--rule", f"images={tmp_path / 'tiles-coco'}")
+    said, _ = qttseg("datasets", "verify", tmp_path / "home/again")
+    assert "5 of 5" in said
+    for words, message in [
+        (("add", "tiles", "tiles-coco"), "there is a dataset 'tiles'"),
+        (("add", "new", "tiles-coco", "--rule", "images"), "KEY=VALUE"),
+        (("add", "new", "tiles-coco", "--format", "yolo"), "no format 'yolo'; known are auto, coco"),
+        (("export", "tiles", "--format", "yolo"), "choose from coco, hf"),
+    ]:
+        _, complained = qttseg("datasets", *words, expect=1)
+        assert message in complained
+    qttseg("datasets", "remove", "tiles")
+    _, complained = qttseg("datasets", "remove", "tiles", expect=1)
+    assert "it holds again" in complained
+
+
+def test_the_datasets_that_are_here_and_those_that_could_be_are_listed(qttseg, tmp_path, monkeypatch):
+    monkeypatch.setenv("QTTSEG_DATA", str(tmp_path / "home"))
+    for name in ("images", "masks"):
+        (tmp_path / "home" / "golf" / name).mkdir(parents=True)
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "home" / "golf" / name / "a.png")
+    said, _ = qttseg("datasets", "list")
+    here, could = said.split("could be fetched")
+    assert "golf" in here
+    assert "golf" not in could
+    assert "CholecSeg8k" in could
+    said, _ = qttseg("datasets", "info", "golf")
+    assert "ODbL 1.0" in said
+    assert "accept" in said
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,22 @@ def conditions_of(results: Sequence[Result]) -> str:
     sentences = [
         *information_of(protocol, {result.method for result in results}),
         f"Each seed draws {protocol.images} images for training and validation; at most {protocol.test_images} test "
-        f"images are the same for all seeds; {_split(protocol)}.",
+        f"images are the same for all seeds; {split_of(protocol)}.",
         f"Backbone {first.backbone}, protocol {protocol.id}, machine: {machines}.",
     ]
     return " ".join(sentences)
+
+
+def split_of(protocol: Protocol) -> str:
+    """Return in words how images were divided."""
+    if protocol.split == "paper":
+        return (
+            "split as in the paper's code: a fifth for testing by seed 42, without regard to groups (patient, video), "
+            "which can flatter scores"
+        )
+    if protocol.split == "ungrouped":
+        return "images are split without regard to groups (patient, video)"
+    return "images of one group (patient, video) stay on one side of the split where groups are known"
 
 
 def information_of(protocol: Protocol, methods: Collection[str]) -> list[str]:
@@ -65,9 +77,3 @@ def information_of(protocol: Protocol, methods: Collection[str]) -> list[str]:
     if "autogluon-boxes" in methods:
         sentences.append("Same information: AutoGluon with boxes works on the crops of the same boxes.")
     return sentences
-
-
-def _split(protocol: Protocol) -> str:
-    if protocol.split == "ungrouped":
-        return "images are split without regard to groups (patient, video)"
-    return "images of one group (patient, video) stay on one side of the split where groups are known"

@@ -40,7 +40,8 @@ def add_commands(app: typer.Typer) -> None:
 def bench(
     context: typer.Context,
     methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "box-filling,zero-shot,random,qtt-seg",
-    datasets: Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")] = "procedural13",
+    datasets: options.Datasets = "procedural13",
+    available: options.Available = False,
     protocol: Annotated[
         str,
         typer.Option(help="paper (100 images; 60, 120, 180 s; 5 seeds) or quick; what follows changes parts of it."),
@@ -51,6 +52,7 @@ def bench(
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
     prompt: options.Prompt = None,
+    split: options.Split = None,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
     backbone: options.Backbone = "sam-nano",
@@ -69,7 +71,6 @@ def bench(
     from qttseg.benchmark.presets import preset
     from qttseg.benchmark.runner import Benchmark
     from qttseg.benchmark.store import ResultStore
-    from qttseg.metadata.datasets import resolve_suite
     from qttseg.predictors.registry import Registry
 
     store = ResultStore(results)
@@ -78,11 +79,16 @@ def bench(
     chosen = preset(protocol)
     benchmark = Benchmark(
         methods=options.listed(methods),
-        datasets=resolve_suite(datasets),
+        datasets=options.suite_of(datasets, available=available),
         budgets=chosen.budgets if budgets is None else tuple(map(options.seconds_of, options.listed(budgets))),
         seeds=tuple(range(chosen.seeds if seeds is None else seeds)),
         protocol=options.protocol_of(
-            images=images, test_images=test_images, epochs=epochs, prompt=prompt, base=chosen.protocol
+            images=images,
+            test_images=test_images,
+            epochs=epochs,
+            prompt=prompt,
+            split=split,
+            base=chosen.protocol,
         ),
         backbone=backbone,
     )

@@ -7,23 +7,46 @@ from typing import Annotated
 
 import typer
 
-from qttseg.cli.console import err, out, show_pairs, show_rows
+from qttseg.cli import recipes
+from qttseg.cli.console import err, out, progress_bar, show_pairs, show_rows
+from qttseg.cli.options import rules_of
+from qttseg.errors import DatasetError
 
-app = typer.Typer(name="datasets", help="List, verify and describe datasets.", no_args_is_help=True)
+app = typer.Typer(name="datasets", help="Fetch, add, list, verify, describe and export datasets.", no_args_is_help=True)
+recipes.add_commands(app)
+
+_SHOWN = 10
 
 
 @app.command("list", epilog="Example: qttseg datasets list --suite folders:/data/segmentation")
 def list_(
-    suite: Annotated[str, typer.Option(help="A suite, folders:PATH, or names and paths.")] = "procedural13",
+    suite: Annotated[
+        str | None,
+        typer.Option(help="A suite, folders:PATH, or names and paths; by default the library and all known datasets."),
+    ] = None,
 ) -> None:
-    """List the datasets of a suite."""
-    from qttseg.metadata.datasets import resolve_dataset, resolve_suite
+    """List datasets: those of a suite, or those of the library and those that could be fetched."""
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.library import library
+    from qttseg.metadata.recipes.catalogue import NAMES, recipe_of
+    from qttseg.metadata.suites import resolve_suite
 
-    rows = []
-    for name in resolve_suite(suite):
+    rows: list[tuple[object, ...]] = []
+    for name in library() if suite is None else resolve_suite(suite):
         dataset = resolve_dataset(name)
         rows.append((name, dataset.task, len(dataset), ", ".join(dataset.classes[1:])))
     show_rows(("dataset", "task", "images", "classes"), rows)
+    if suite is not None:
+        return
+    known = [recipe_of(name) for name in NAMES if name not in library()]
+    show_rows(
+        ("could be fetched", "pairs", "how sure", "licence", "what"),
+        [
+            (recipe.name, " or ".join(map(str, recipe.main.pairs)) or None, recipe.trust, recipe.licence, recipe.title)
+            for recipe in known
+        ],
+    )
+    out.print("`qttseg datasets info NAME` tells more; procedural13 is drawn on demand", markup=False, highlight=False)
 
 
 @app.command(epilog="Example: qttseg datasets verify my-data")
@@ -63,3 +86,88 @@ def features(
 
     found = resolve_dataset(dataset)
     show_pairs({"fingerprint": found.fingerprint, **measure(found, range(min(images, len(found)))).to_dict()})
+
+
+@app.command(epilog="Example: qttseg datasets add tiles instances.json --rule images=photos")
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it from now on.")],
+    path: Annotated[
+        str | None, typer.Argument(help="Folder, file or archive; owner/name of the hub with --format hf.")
+    ] = None,
+    got: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="Archive or folder of a known dataset (NAME), got by hand; may come several times."
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help="auto, coco, nnunet, supervisely, hf, palette or folders.")
+    ] = "auto",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE, what the format cannot tell, as in images=photos; may come several times."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link/--copy", help="Link to the images where they are, or copy them.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged pairs out.")] = False,
+) -> None:
+    """Take a dataset in any known format, or the files of a known dataset, into the library, whole or not at all."""
+    from qttseg.metadata.adding import add as add_dataset
+    from qttseg.metadata.datasets import Dataset
+    from qttseg.metadata.recipes.catalogue import recipe_of
+
+    if got and path is None:
+        by_hand = f"by hand: {', '.join(archive.name for archive in got)}"
+        recipes.add_known(recipe_of(name), got, rules=rules_of(rule or []), origin=by_hand)
+        return
+    if path is None or got:
+        raise DatasetError("give either PATH, or --from with the files of a known dataset (`qttseg datasets info`)")
+    with progress_bar() as bar:
+        task = bar.add_task(f"adding {name}", total=None, rate="")
+        added = add_dataset(
+            name,
+            path,
+            format=format,
+            rules=rules_of(rule or []),
+            link=link,
+            skip_bad=skip_bad,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for text in added.left_out[:_SHOWN]:
+        err.print(f"left out: {text}", markup=False, soft_wrap=True)
+    if len(added.left_out) > _SHOWN:
+        err.print(f"and {len(added.left_out) - _SHOWN} more")
+    dataset = Dataset.from_folders(added.folder)
+    show_pairs(
+        {
+            "read as": f"{added.format}: {added.reason}",
+            "dataset": f"{len(dataset)} images, {dataset.task}, {', '.join(dataset.classes[1:])}",
+            "groups": len(set(dataset.groups)) if dataset.groups else None,
+            "folder": added.folder,
+        }
+    )
+
+
+@app.command(epilog="Example: qttseg datasets export procedural-polyp --format coco --out polyp-coco")
+def export(
+    dataset: Annotated[str, typer.Argument(help="Name or folder.")],
+    format: Annotated[str, typer.Option(help="coco, hf, nnunet, folders or palette.")],  # noqa: A002
+    out: Annotated[Path | None, typer.Option(help="Folder to make; NAME-FORMAT by default.")] = None,
+) -> None:
+    """Write a dataset in another format; adding it again gives the same masks."""
+    from qttseg.metadata.adding import export as export_dataset
+    from qttseg.metadata.datasets import resolve_dataset
+
+    found = resolve_dataset(dataset)
+    folder = out or Path(f"{found.name}-{format}")
+    export_dataset(found, folder, format=format)
+    show_pairs({"images": len(found), "format": format, "folder": folder})
+
+
+@app.command(epilog="Example: qttseg datasets remove tiles")
+def remove(name: Annotated[str, typer.Argument(help="A dataset of the library.")]) -> None:
+    """Delete a dataset from the library; images that were linked to stay where they are."""
+    from qttseg.metadata.library import remove as remove_dataset
+
+    show_pairs({"removed": remove_dataset(name)})

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qttseg.cli import options
-from qttseg.cli.console import out
+from qttseg.cli.console import err, out
 from qttseg.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from qttseg.benchmark.results import Result
     from qttseg.benchmark.tables import Table
@@ -38,6 +38,9 @@ class FigureFormat(StrEnum):
 tables = typer.Typer(name="tables", help="Print tables of benchmark results.", no_args_is_help=True)
 
 Methods = Annotated[str | None, typer.Option(help="Only these methods, by commas; all by default.")]
+Datasets = Annotated[
+    str | None, typer.Option(help="Only these: a suite, folders:PATH, names or paths, by commas; all by default.")
+]
 Printed = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write to this file instead.")]
 
@@ -53,13 +56,14 @@ def add_commands(app: typer.Typer) -> None:
 def paper(
     results: options.Results = options.RESULTS,
     methods: Methods = None,
+    datasets: Datasets = None,
     format_: Printed = TableFormat.TERMINAL,
     out_file: OutFile = None,
 ) -> None:
     """The paper's Tables 1 (binary) and 2 (multiclass) from results, the paper's figures beside."""
     from qttseg.benchmark.tables import comparable
 
-    made = (made for group in comparable(_found(results, methods)) for made in paper_tables(group))
+    made = (made for group in comparable(_found(results, methods, datasets)) for made in paper_tables(group))
     _print(made, format_, out_file)
 
 
@@ -67,6 +71,7 @@ def paper(
 def summary(
     results: options.Results = options.RESULTS,
     methods: Methods = None,
+    datasets: Datasets = None,
     format_: Printed = TableFormat.TERMINAL,
     out_file: OutFile = None,
 ) -> None:
@@ -76,7 +81,7 @@ def summary(
     from qttseg.benchmark.tables import comparable
 
     made: list[Table] = []
-    for group in comparable(_found(results, methods)):
+    for group in comparable(_found(results, methods, datasets)):
         made += [summary_table(group), *([duel_table(group)] if duels(group) else [])]
     _print(made, format_, out_file)
 
@@ -85,6 +90,7 @@ def figures(
     results: options.Results = options.RESULTS,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
     methods: Methods = None,
+    datasets: Datasets = None,
     format_: Annotated[FigureFormat, typer.Option("--format", help="How to write them.")] = FigureFormat.PNG,
 ) -> None:
     """Draw the paper's figures from results: bars over budgets, incumbents over time, mean ranks, examples.
@@ -94,7 +100,7 @@ def figures(
     from qttseg.benchmark.figures import write_figures
     from qttseg.benchmark.gallery import Gallery
 
-    found = _found(results, methods)
+    found = _found(results, methods, datasets)
     written = write_figures(found, out_folder, gallery=Gallery(uri=results), format_=format_.value)
     for file in (*written, out_folder / "captions.md"):
         out.print(str(file), markup=False, highlight=False, soft_wrap=True)
@@ -104,13 +110,14 @@ def report(
     results: options.Results = options.RESULTS,
     out_file: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("report.html"),
     methods: Methods = None,
+    datasets: Datasets = None,
     examples: Annotated[int, typer.Option(help="Most test images shown of each dataset; each makes it larger.")] = 3,
 ) -> None:
     """Write one HTML page to explore results in: filters, sortable tables, charts, predicted masks; no network."""
     from qttseg.benchmark.gallery import Gallery
     from qttseg.benchmark.report.page import report_page
 
-    page = report_page(_found(results, methods), gallery=Gallery(uri=results), examples=examples)
+    page = report_page(_found(results, methods, datasets), gallery=Gallery(uri=results), examples=examples)
     out_file.write_text(page, encoding="utf-8")
     out.print(f"report ({out_file.stat().st_size / 1e6:.1f} MB) → {out_file}; open it in a browser")
 
@@ -131,12 +138,14 @@ def show_tables(made: Iterable[Table]) -> None:
         out.print(to_rich(table))
 
 
-def _found(results: str, methods: str | None) -> tuple[Result, ...]:
+def _found(results: str, methods: str | None, datasets: str | None) -> tuple[Result, ...]:
     from qttseg.benchmark.store import ResultStore
 
     found = ResultStore(results).results()
     if not found:
         raise BenchmarkError(f"no results in {results}; run qttseg bench first")
+    if datasets is not None:
+        found = _of_suite(found, datasets)
     if methods is None:
         return found
     wanted, held = options.listed(methods), {result.method for result in found}
@@ -144,6 +153,23 @@ def _found(results: str, methods: str | None) -> tuple[Result, ...]:
     if unknown:
         raise BenchmarkError(f"no results of {', '.join(unknown)} in {results}; there are {', '.join(sorted(held))}")
     return tuple(result for result in found if result.method in wanted)
+
+
+def _of_suite(found: Sequence[Result], text: str) -> tuple[Result, ...]:
+    """Return the results on the datasets of a suite, with a word on those that have none.
+
+    Raises:
+        BenchmarkError: no dataset of the suite has a result.
+    """
+    from qttseg.metadata.suites import open_suite
+
+    names = open_suite(text).names
+    lacking = sorted(names - {result.dataset for result in found})
+    if len(lacking) == len(names):
+        raise BenchmarkError(f"no results on {text}; run qttseg bench --datasets {text} first")
+    if lacking:
+        err.print(f"[yellow]no results on[/] {', '.join(lacking)}", highlight=False, soft_wrap=True)
+    return tuple(result for result in found if result.dataset in names)
 
 
 def _print(made: Iterable[Table], format_: TableFormat, out_file: Path | None) -> None:

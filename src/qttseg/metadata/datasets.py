@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -124,13 +125,61 @@ class Dataset:
             source=folder.source,
         )
 
+    @classmethod
+    def from_coco(cls, path: str | Path, *, images: str | Path | None = None, name: str | None = None) -> Dataset:
+        """Return the dataset of a COCO file, or of all COCO files in a folder; masks are painted when asked for.
+
+        Args:
+            path: The JSON file, or a folder.
+            images: The folder that file names are relative to, where it is not found beside the JSON file.
+            name: What tables call it; the file's stem by default.
+
+        Raises:
+            DatasetError: the JSON is malformed, no image is found, or no annotation has an outline.
+        """
+        from qttseg.metadata.adding import open_dataset
+
+        rules = {} if images is None else {"images": str(images)}
+        return open_dataset(path, format="coco", name=name, rules=rules)
+
+    @classmethod
+    def from_hf(
+        cls,
+        path: str | Path,
+        *,
+        image: str | None = None,
+        mask: str | None = None,
+        split: str | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Return a Hugging Face dataset: a Parquet file, a folder, or a name of the hub; rows are read when asked for.
+
+        Args:
+            path: A file, a folder, or `owner/name`.
+            image: The column of images; found by its name by default.
+            mask: The column of masks, which hold class ids; found by its name by default.
+            split: One split; all by default.
+            name: What tables call it; the path's stem by default.
+
+        Raises:
+            DatasetError: it cannot be loaded, or holds no such columns.
+        """
+        from qttseg.metadata.adding import open_dataset
+
+        rules = {"image": image, "mask": mask, "split": split}
+        known = {rule: value for rule, value in rules.items() if value is not None}
+        return open_dataset(path, format="hf", name=name, rules=known)
+
 
 def resolve_dataset(name_or_path: str) -> Dataset:
-    """Return the dataset of a registered name, as in `procedural-polyp`, or of a folder.
+    """Return the dataset of a name, as in `procedural-polyp`, or of a folder.
+
+    Names come first, in this order: procedural datasets, plug-ins, the user's library (`metadata.library`).
 
     Raises:
         DatasetError: there is no such name or folder; the message lists near names.
     """
+    from qttseg.metadata.library import library_folder
     from qttseg.metadata.procedural.suite import NAMES, procedural_dataset
 
     if name_or_path in NAMES:
@@ -138,58 +187,61 @@ def resolve_dataset(name_or_path: str) -> Dataset:
     registered = _registered()
     if name_or_path in registered:
         return _load(registered[name_or_path])
-    if Path(name_or_path).is_dir():
-        return Dataset.from_folders(name_or_path)
-    raise _unknown(name_or_path, [*NAMES, *registered])
+    folder = library_folder(name_or_path) or Path(name_or_path)
+    if folder.is_dir():
+        return Dataset.from_folders(folder)
+    from qttseg.metadata.recipes.catalogue import NAMES as KNOWN
 
-
-def resolve_suite(text: str) -> tuple[str, ...]:
-    """Return the dataset names that `text` stands for, each of which `resolve_dataset` knows.
-
-    Args:
-        text: A comma-separated mix of dataset names, folders, `procedural13` (all procedural datasets),
-            `procedural4` (three binary ones and a multiclass one) and `folders:PATH` (each dataset folder directly
-            below `PATH`).
-
-    Raises:
-        DatasetError: a part names nothing.
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
+    if name_or_path in KNOWN:
         raise DatasetError(
-            "no dataset named; try procedural13, procedural4, folders:PATH, or names separated by commas"
+            f"{name_or_path} is not here yet; get it with `qttseg datasets fetch {name_or_path}` "
+            f"(`qttseg datasets info {name_or_path}` tells where it is from)"
         )
-    return tuple(dict.fromkeys(name for part in parts for name in _expand(part)))
+    raise unknown_dataset(name_or_path, KNOWN)
 
 
-def _expand(part: str) -> tuple[str, ...]:
+def fixed_names() -> frozenset[str]:
+    """Return the names of datasets and suites that no dataset of the library can have."""
     from qttseg.metadata.procedural.suite import NAMES, SUITES
 
-    if part in SUITES:
-        return SUITES[part]
-    if part.startswith("folders:"):
-        return _folders_below(Path(part.removeprefix("folders:")).expanduser())
-    registered = _registered()
-    if part in NAMES or part in registered or Path(part).is_dir():
-        return (part,)
-    raise _unknown(part, [*SUITES, *NAMES, *registered])
+    return frozenset(("paper13", *SUITES, *NAMES, *_registered()))
 
 
-def _folders_below(root: Path) -> tuple[str, ...]:
-    if not root.is_dir():
-        raise DatasetError(f"folders:{root} names no folder; give the one that holds the dataset folders")
-    found = tuple(
-        str(path) for path in sorted(root.iterdir()) if (path / "images").is_dir() and (path / "masks").is_dir()
-    )
-    if not found:
-        raise DatasetError(f"no folder directly below {root} has the sub-folders images and masks")
-    return found
+def is_dataset(name: str) -> bool:
+    """Return whether `resolve_dataset` knows `name` as a name: a procedural dataset, a plug-in, or one of the library."""
+    from qttseg.metadata.library import library_folder
+    from qttseg.metadata.procedural.suite import NAMES
+
+    return name in NAMES or name in _registered() or library_folder(name) is not None
+
+
+def unknown_dataset(name: str, others: Sequence[str] = ()) -> DatasetError:
+    """Return the error that says that `name` is no dataset, and which names are near it.
+
+    Args:
+        name: What was asked for.
+        others: Names that would have been right beside those of datasets.
+    """
+    from difflib import get_close_matches
+
+    from qttseg.metadata.library import library
+    from qttseg.metadata.procedural.suite import NAMES
+
+    known = [*others, *NAMES, *_registered(), *library()]
+    near = get_close_matches(name, known, n=3, cutoff=0.4) or known
+    return DatasetError(f"there is no dataset and no folder {name!r}; near names are {', '.join(near)}")
 
 
 def _registered() -> dict[str, EntryPoint]:
+    return entry_points_of(ENTRY_POINTS, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def entry_points_of(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001
+    """Return the entry points of a group by their names; looked up once for each `sys.path`, as that takes a while."""
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _load(entry: EntryPoint) -> Dataset:
@@ -202,10 +254,3 @@ def _load(entry: EntryPoint) -> Dataset:
             f"the plug-in {entry.value} of dataset {entry.name} must return a Dataset, not {type(dataset)}"
         )
     return dataset
-
-
-def _unknown(name: str, known: list[str]) -> DatasetError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-    return DatasetError(f"there is no dataset and no folder {name!r}; near names are {', '.join(near)}")

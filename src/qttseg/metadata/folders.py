@@ -98,6 +98,18 @@ class FolderSource:
             )
         return Sample(image=image, mask=mask, name=name)
 
+    def original(self, index: int) -> tuple[bytes, str]:
+        """Return the bytes of the image file at `index`, and its suffix.
+
+        Raises:
+            DatasetError: the file has gone or refuses.
+        """
+        file = self.pairs[self.names[index]][0]
+        try:
+            return file.read_bytes(), file.suffix
+        except OSError as error:
+            raise DatasetError(f"{file} cannot be read: {error.strerror}; put it back or mend it") from error
+
     def stamp(self) -> str:
         """Return paths, sizes and times of change of all files.
 

@@ -57,7 +57,7 @@ def run(tmp_path: Path, discs: Callable[[int], Dataset]) -> Callable[..., Result
         script = tmp_path / "runner.py"
         script.write_text(RUNNER.replace("FIT", fit))
         dataset = discs(classes)
-        arena = Arena.load("sam-nano", device="cpu", registry=None)
+        arena = Arena.load("sam-nano", device="cpu", registry=None, gallery=None)
         job = Job(
             method="autogluon",
             dataset=dataset.name,

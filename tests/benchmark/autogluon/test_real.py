@@ -22,7 +22,7 @@ PYTHON, IS_THERE = AUTOGLUON.python, AUTOGLUON.is_there
 @pytest.mark.parametrize(("name", "boxes"), [("procedural-polyp", False), ("procedural-terrain", True)])
 def test_it_fine_tunes_the_very_same_weights(name, boxes):
     dataset = resolve_dataset(name)
-    arena = Arena.load("sam-nano", device="cpu", registry=None)
+    arena = Arena.load("sam-nano", device="cpu", registry=None, gallery=None)
     job = Job(
         method="autogluon",
         dataset=name,

@@ -1,0 +1,1 @@
+"""The layouts that people keep datasets in: how each is told, read and written."""
