@@ -159,7 +159,7 @@ class QuickTune:
         from qttseg.predictors.shipped import predictors_for
 
         started = task.clock()
-        predictors = predictors_for(task.dataset.name, task.dataset.fingerprint, task.registry)
+        predictors = predictors_for(task.dataset.identity, task.registry)
         seconds = task.clock() - started
         outcome = _tuned(task, predictors=predictors, candidates=self.candidates)
         return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds, lineage=str(predictors))

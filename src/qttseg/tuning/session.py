@@ -152,8 +152,8 @@ def tune(
 
     fingerprint = dataset.fingerprint
     if predictors is not None and not allow_seen:
-        predictors.performance.lineage.refuse(fingerprint, dataset.name)
-        predictors.cost.lineage.refuse(fingerprint, dataset.name)
+        predictors.performance.lineage.refuse(dataset.identity)
+        predictors.cost.lineage.refuse(dataset.identity)
     points = space.sample(candidates, seed=seed)
     split = draw_split(dataset, protocol, seed=seed)
     reading = clock()
