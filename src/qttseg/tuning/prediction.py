@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qttseg.errors import DatasetError
+from qttseg.metadata.colours import palette
 from qttseg.metadata.images import read_image
+from qttseg.metadata.overlays import painted
 from qttseg.pipelines.models import load_model
 from qttseg.pipelines.prompts import Box
-from qttseg.tuning.previews import painted, palette
 
 if TYPE_CHECKING:
     from qttseg.pipelines.models import TunedModel

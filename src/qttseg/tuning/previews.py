@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import colorsys
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from qttseg.metadata.datasets import IGNORE, Sample
+from qttseg.metadata.datasets import Sample
+from qttseg.metadata.overlays import painted
 
 _SIDE = 320
 _STRIP = 16
-_OPACITY = 0.55
-_GOLDEN_RATIO = 0.618034
 
 
 def side_by_side(sample: Sample, predicted: NDArray[np.uint8], score: float) -> Image.Image:
@@ -39,23 +35,3 @@ def side_by_side(sample: Sample, predicted: NDArray[np.uint8], score: float) -> 
         row.paste(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR), (place * size[0], _STRIP))
         draw.text((place * size[0] + 4, 2), title, fill="black")
     return row
-
-
-def painted(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `image` (h × w × 3) with a colour for each class over it; ignored pixels are grey."""
-    covered = (labels > 0)[..., None] * _OPACITY
-    return np.asarray(image * (1 - covered) + palette()[labels] * covered, np.uint8)
-
-
-@cache
-def palette() -> NDArray[np.float32]:
-    """Return the colour (256 × 3, 0 to 255) of each class id: black for the background, grey for ignored pixels."""
-    return np.array([(0, 0, 0), *(_colour(class_id) for class_id in range(1, 256))], np.float32)
-
-
-def _colour(class_id: int) -> tuple[float, float, float]:
-    """Return a colour far from those of the neighbouring classes."""
-    if class_id == IGNORE:
-        return (128.0, 128.0, 128.0)
-    red, green, blue = colorsys.hsv_to_rgb(class_id * _GOLDEN_RATIO % 1, 0.9, 1.0)
-    return (red * 255, green * 255, blue * 255)
