@@ -61,7 +61,7 @@ def main() -> None:
     target = resolve_dataset(arguments.dataset)
     split = draw_split(target, PROTOCOL, seed=0)
     meta_features = measure(target, split.train + split.validation).to_dict()
-    predictors = shipped_for(target.name, target.fingerprint)
+    predictors = shipped_for(target.identity)
     candidates = search_space().sample(64, seed=0)
     policy = ReachableImprovement(
         candidates=candidates, meta_features=meta_features, performance=predictors.performance

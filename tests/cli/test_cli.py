@@ -124,15 +124,23 @@ def test_a_wrong_word_is_one_clear_message(qttseg, words, message, tmp_path):
     assert "Traceback" not in complained + said
 
 
-def test_verify_names_each_bad_file(qttseg, tmp_path):
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder of six small pairs."""
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     for stem in "abcdef":
         Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(tmp_path / "images" / f"{stem}.png")
         Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "masks" / f"{stem}.png")
-    (tmp_path / "images" / "c.png").write_bytes(b"no picture")
-    Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / "masks" / "d.png")
-    said, complained = qttseg("datasets", "verify", tmp_path, expect=1)
+    return tmp_path
+
+
+def test_verify_names_each_bad_file(qttseg, pairs):
+    (pairs / "images" / "c.png").write_bytes(b"no picture")
+    Image.fromarray(np.eye(5, dtype=np.uint8)).save(pairs / "masks" / "d.png")
+    page = pairs / "quality.html"
+    said, complained = qttseg("datasets", "verify", pairs, "--page", page, expect=1)
+    assert "images/c.png" in page.read_text()
     assert "c.png" in said
     assert "d.png" in said
     assert "2 errors" in complained
@@ -180,6 +188,15 @@ def test_the_datasets_that_are_here_and_those_that_could_be_are_listed(qttseg, t
     said, _ = qttseg("datasets", "info", "golf")
     assert "ODbL 1.0" in said
     assert "accept" in said
+
+
+def test_stats_preview_and_page_show_what_a_dataset_is_like(qttseg, pairs):
+    said, _ = qttseg("datasets", "stats", pairs, "--page", pairs / "quality.html")
+    assert "8 × 8" in said
+    assert f"<h1>{pairs.name}</h1>" in (pairs / "quality.html").read_text()
+    said, _ = qttseg("datasets", "preview", pairs, "--images", "4", cwd=pairs)
+    with Image.open(pairs / f"{pairs.name}-preview.png") as sheet:
+        assert sheet.width > 900
 
 
 @pytest.fixture(scope="module")

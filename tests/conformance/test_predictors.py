@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from qttseg.cli import app
 from qttseg.errors import PredictorError
+from qttseg.metadata.datasets import Identity
 from qttseg.metadata.protocol import PAPER
 from qttseg.metadata.queries import TrainingSet, training_set
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
@@ -144,7 +145,7 @@ def test_a_predictor_of_ones_own_is_registered_and_found_again(last_value, curve
     asked = ["predictors", "register", "last_value_predictor:LastValue", "--store", curves.uri, "--leave-out", "two"]
     result = CliRunner().invoke(app, [*asked, "--registry", registry])
     assert result.exit_code == 0, result.output
-    found = Registry(registry).load_for("two", "print-two")
+    found = Registry(registry).load_for(Identity(name="two", fingerprint="print-two"))
     assert type(found.performance).__name__ == "LastValue"
     assert found.lineage.datasets == ("one",)
     assert found.figures["spearman_1"] > 0.5

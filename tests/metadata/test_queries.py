@@ -1,6 +1,7 @@
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from qttseg.errors import StoreError
@@ -8,6 +9,7 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.queries import query, summary, training_set
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
+from qttseg.metadata.sketches import Sketch
 from qttseg.metadata.store import CurveStore
 
 
@@ -83,6 +85,17 @@ def test_a_dataset_is_left_out_with_its_twins_and_namesakes(store: CurveStore, n
     assert training.datasets == ("leaf", "road")
     assert training.fingerprints == {"f3", "f4"}
     assert training.left_out == ("polyp",)
+
+
+def test_a_dataset_of_largely_the_same_images_is_left_out_too(store: CurveStore):
+    looks = np.random.default_rng(0).bytes(32 * 50)
+    store.add_sketch("f3", Sketch(images=40, looks=looks[: 32 * 40]))
+    store.add_sketch("f4", Sketch(images=40, looks=looks[32 * 10 :]))
+    assert set(training_set(store).sketches) == {"f3", "f4"}
+    training = training_set(store, leave_out="leaf")
+    assert training.left_out == ("leaf", "road")
+    assert training.datasets == ("polyp",)
+    assert training.sketches == {}
 
 
 def test_the_newest_row_of_a_run_is_in_the_training_set(store: CurveStore):

@@ -19,6 +19,7 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 from qttseg.metadata.schema import CURVES
+from qttseg.metadata.sketches import Sketch
 from qttseg.metadata.store import CurveStore
 
 numbers = st.floats(allow_nan=False)
@@ -255,3 +256,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path):
         store.add_dataset("x", "../x", {})
     store.append([])
     assert store.is_empty
+
+
+def test_sketches_are_kept_by_fingerprint_and_the_newest_counts(tmp_path: Path):
+    store = CurveStore(tmp_path)
+    assert store.sketches() == {}
+    for images in (3, 2):
+        store.add_sketch("abc", Sketch(images=images, looks=bytes(range(64))))
+    store.add_sketch("def", Sketch(images=0, looks=b""))
+    assert store.sketches() == {
+        "abc": Sketch(images=2, looks=bytes(range(64))),
+        "def": Sketch(images=0, looks=b""),
+    }
+    with pytest.raises(StoreError, match="fingerprint"):
+        store.add_sketch("../abc", Sketch(images=0, looks=b""))

@@ -1,16 +1,21 @@
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 from ConfigSpace import ConfigurationSpace
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from qttseg.errors import CollectionError
 from qttseg.metadata.configurations import SearchSpace
+from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import Run
+from qttseg.metadata.store import CurveStore
 from qttseg.pipelines.spaces import search_space
-from qttseg.platform.planning import plan_runs
+from qttseg.platform.planning import describe_datasets, plan_runs
 
 DATASETS = {"polyp": "f1", "leaf": "f2", "/data/road": "f3"}
 SMALL = SearchSpace(
@@ -71,3 +76,22 @@ def test_datasets_get_different_configurations():
 def test_impossible_plans_are_refused(runs: int, datasets: dict[str, str], complaint: str):
     with pytest.raises(CollectionError, match=complaint):
         plan(runs, datasets=datasets)
+
+
+def test_a_store_of_an_earlier_version_gets_the_sketches_it_lacks(tmp_path: Path):
+    root = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for index in range(6):
+        pixels = generator.integers(0, 255, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"images/{index}.png")
+        Image.fromarray(np.eye(24, 32, dtype=np.uint8)).save(root / f"masks/{index}.png")
+    dataset = Dataset.from_folders(root)
+    store = CurveStore(tmp_path / "store")
+    store.add_dataset("data", dataset.fingerprint, {"images": 6.0})
+    assert store.sketches() == {}
+    describe_datasets(plan(4, datasets={str(root): dataset.fingerprint}), store)
+    assert store.sketches() == {dataset.fingerprint: dataset.identity.sketch}
+    (known,) = store.datasets().to_pylist()
+    assert dict(known["meta_features"]) == {"images": 6.0}, "what was measured stays"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import training_set
+from qttseg.metadata.sketches import Sketch
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.evaluation import (
     calibration_error,
@@ -30,6 +33,18 @@ def test_separating_a_dataset_takes_its_twins_along(store):
     rest, own = separate(type(everything)(table=table, left_out=()), "easy")
     assert rest.datasets == ("hard",)
     assert rest.left_out == ("easy",)
+    assert own.datasets == ("easy",)
+
+
+def test_separating_a_dataset_takes_along_those_of_largely_the_same_images(store):
+    looks = np.random.default_rng(0).bytes(32 * 50)
+    sketches = {
+        "print-easy": Sketch(images=40, looks=looks[: 32 * 40]),
+        "print-hard": Sketch(images=40, looks=looks[32 * 10 :]),
+    }
+    rest, own = separate(replace(training_set(store), sketches=sketches), "easy")
+    assert rest.datasets == ("middling",)
+    assert rest.sketches == {}
     assert own.datasets == ("easy",)
 
 

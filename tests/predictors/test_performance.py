@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from qttseg.errors import LeakageError, PredictorError
+from qttseg.metadata.datasets import Identity
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.runs import Outcome
 from qttseg.metadata.store import CurveStore
@@ -93,10 +94,10 @@ def test_the_same_seed_gives_the_same_predictor(small_store, configurations, tru
 
 def test_its_lineage_refuses_what_it_has_seen(predictor):
     assert predictor.lineage.left_out == ("hard",)
-    predictor.lineage.refuse("print-hard", "hard")
+    predictor.lineage.refuse(Identity(name="hard", fingerprint="print-hard"))
     for fingerprint, name in (("print-easy", "renamed"), ("changed", "easy")):
         with pytest.raises(LeakageError, match=name):
-            predictor.lineage.refuse(fingerprint, name)
+            predictor.lineage.refuse(Identity(name=name, fingerprint=fingerprint))
 
 
 def test_nothing_asked_nothing_predicted(predictor):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from qttseg.errors import LeakageError, PredictorError
+from qttseg.metadata.datasets import Identity
 from qttseg.metadata.queries import training_set
+from qttseg.metadata.sketches import Sketch
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.interface import PartialCurve
 from qttseg.predictors.registry import Registry
@@ -61,15 +63,39 @@ def test_what_was_registered_is_what_is_loaded(registry, without_hard_trained, c
 
 
 def test_a_target_gets_predictors_that_have_not_seen_it(registry):
-    assert registry.load_for("hard", "print-hard").lineage.left_out == ("hard",)
-    assert registry.load_for("stranger", "print-stranger").version == "2"
+    assert registry.load_for(Identity(name="hard", fingerprint="print-hard")).lineage.left_out == ("hard",)
+    assert registry.load_for(Identity(name="stranger", fingerprint="print-stranger")).version == "2"
 
 
 @pytest.mark.parametrize(("name", "fingerprint"), [("easy", "changed"), ("renamed", "print-easy")])
 def test_a_target_that_all_have_seen_is_refused_unless_asked_for(registry, name, fingerprint):
+    target = Identity(name=name, fingerprint=fingerprint)
     with pytest.raises(LeakageError, match=name):
-        registry.load_for(name, fingerprint)
-    assert registry.load_for(name, fingerprint, allow_seen=True).version == "2"
+        registry.load_for(target)
+    assert registry.load_for(target, allow_seen=True).version == "2"
+
+
+def test_a_twin_of_what_all_have_seen_is_refused_and_others_are_found(tmp_path, without_hard_trained, of_all):
+    looks = np.random.default_rng(0).bytes(32 * 20)
+    known = {
+        name: Identity(name=name, fingerprint=f"print-{name}", sketch=Sketch(images=20, looks=looks))
+        for name in ("easy", "hard")
+    }
+    twin = replace(known["hard"], name="mine", fingerprint="print-mine")
+    shelf = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+    def knowing(trained, *names):
+        lineage = replace(trained.lineage, sketched=tuple(known[name] for name in names))
+        return replace(trained, performance=replace(trained.performance, lineage=lineage))
+
+    shelf.register(without_hard_trained)
+    shelf.register(knowing(of_all, "hard"))
+    assert shelf.load_for(twin).version == "1"
+    assert shelf.load_for(replace(twin, sketch=None)).version == "2"
+    hard = Registry(f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
+    hard.register(knowing(of_all, "easy"))
+    with pytest.raises(LeakageError, match=r"mine \(as easy.*--leave-out easy"):
+        hard.load_for(twin)
 
 
 def test_promotion_moves_an_alias(registry):

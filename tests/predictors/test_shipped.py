@@ -3,13 +3,15 @@
 import pytest
 
 from qttseg.errors import LeakageError
-from qttseg.metadata.datasets import resolve_dataset
+from qttseg.metadata.datasets import Identity, resolve_dataset
 from qttseg.metadata.procedural.suite import NAMES
 from qttseg.metadata.shipped import store_of
 from qttseg.pipelines.loading import load_backbone
 from qttseg.predictors.interface import PartialCurve
 from qttseg.predictors.registry import Registry
 from qttseg.predictors.shipped import predictors_for, shipped, shipped_for, shipped_names
+
+MINE = Identity(name="mine", fingerprint="print-mine")
 
 
 def test_every_dataset_has_its_own_and_strangers_get_those_of_all():
@@ -18,15 +20,15 @@ def test_every_dataset_has_its_own_and_strangers_get_those_of_all():
         lineage = shipped(f"without-{name}").lineage
         assert lineage.left_out == (name,)
         assert name not in lineage.datasets
-    assert shipped_for("mine", "print-mine").lineage.left_out == ()
+    assert shipped_for(MINE).lineage.left_out == ()
 
 
 def test_a_procedural_dataset_is_never_judged_by_what_has_seen_it():
-    target = resolve_dataset("procedural-eyes")
-    assert not shipped_for(target.name, target.fingerprint).lineage.has_seen(target.fingerprint, target.name)
-    assert shipped_for(target.name, target.fingerprint, allow_seen=True).lineage.left_out == ()
+    target = resolve_dataset("procedural-eyes").identity
+    assert not shipped_for(target).lineage.has_seen(target)
+    assert shipped_for(target, allow_seen=True).lineage.left_out == ()
     with pytest.raises(LeakageError, match="train some without it"):
-        shipped_for("renamed", target.fingerprint)
+        shipped_for(Identity(name="renamed", fingerprint=target.fingerprint))
 
 
 def test_they_learnt_from_the_shipped_curves_and_weights():
@@ -52,11 +54,11 @@ def test_a_higher_learning_rate_than_the_lowest_is_recommended():
 
 def test_a_registry_comes_first_and_an_absent_one_is_not_made(tmp_path):
     absent = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert predictors_for("mine", "print-mine", absent).version == "shipped"
+    assert predictors_for(MINE, absent).version == "shipped"
     assert not list(tmp_path.iterdir())
     present = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
     present.register(shipped("without-procedural-eyes"))
-    assert predictors_for("mine", "print-mine", present).version == "1"
+    assert predictors_for(MINE, present).version == "1"
     eyes, leaf = (resolve_dataset(f"procedural-{name}") for name in ("eyes", "leaf"))
-    assert predictors_for(eyes.name, eyes.fingerprint, present).version == "1"
-    assert predictors_for(leaf.name, leaf.fingerprint, present).lineage.left_out == ("procedural-leaf",)
+    assert predictors_for(eyes.identity, present).version == "1"
+    assert predictors_for(leaf.identity, present).lineage.left_out == ("procedural-leaf",)

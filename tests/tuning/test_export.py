@@ -11,12 +11,13 @@ from PIL import Image
 from qttseg.errors import DatasetError, StoreError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.datasets import Dataset, Sample
+from qttseg.metadata.overlays import painted
 from qttseg.metadata.store import CurveStore
 from qttseg.pipelines.models import load_model
 from qttseg.pipelines.scoring import evaluate
 from qttseg.tuning.events import Event
 from qttseg.tuning.export import write_result
-from qttseg.tuning.previews import painted, side_by_side
+from qttseg.tuning.previews import side_by_side
 from qttseg.tuning.session import TuningResult
 
 

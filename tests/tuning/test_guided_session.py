@@ -8,7 +8,7 @@ import pytest
 
 from qttseg.errors import LeakageError
 from qttseg.metadata.configurations import Configuration
-from qttseg.metadata.datasets import Dataset
+from qttseg.metadata.datasets import Dataset, Identity
 from qttseg.metadata.meta_features import measure
 from qttseg.metadata.protocol import Protocol
 from qttseg.predictors.interface import PartialCurve, Prediction
@@ -28,9 +28,9 @@ class Past:
     protocol_ids: tuple[str, ...] = ()
     backbone_fingerprints: tuple[str, ...] = ()
 
-    def refuse(self, fingerprint: str, name: str) -> None:
-        if fingerprint in self.seen:
-            raise LeakageError(f"trained on {name}")
+    def refuse(self, target: Identity) -> None:
+        if target.fingerprint in self.seen:
+            raise LeakageError(f"trained on {target.name}")
 
 
 @dataclass

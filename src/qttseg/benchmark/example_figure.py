@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qttseg.benchmark.gallery import Example, Gallery, picture
 from qttseg.benchmark.results import Result
 from qttseg.benchmark.tables import Column, budgets_of, dataset_labels, in_order
-from qttseg.tuning.previews import painted
+from qttseg.metadata.overlays import painted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

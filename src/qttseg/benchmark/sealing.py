@@ -41,6 +41,6 @@ def seal(dataset: Dataset, indices: Collection[int]) -> Dataset:
     """Return `dataset` without access to the items at `indices`; everything else about it is the same."""
     source = SealedSource(source=dataset.source, sealed=frozenset(indices), dataset=dataset.name)
     sealed = replace(dataset, source=source)
-    # The cached property, filled in advance: to compute it would read the sealed items.
-    vars(sealed)["fingerprint"] = dataset.fingerprint
+    # The cached property, filled in advance: to find the facts would read the sealed items.
+    vars(sealed)["facts"] = dataset.facts
     return sealed

@@ -49,12 +49,24 @@ def list_(
     out.print("`qttseg datasets info NAME` tells more; procedural13 is drawn on demand", markup=False, highlight=False)
 
 
-@app.command(epilog="Example: qttseg datasets verify my-data")
-def verify(path: Annotated[Path, typer.Argument(help="Folder with images/ and masks/.")]) -> None:
-    """Read every file of a dataset folder and name each one that is wrong; exit code 1 if there are errors."""
+@app.command(epilog="Example: qttseg datasets verify my-data --page quality.html")
+def verify(
+    path: Annotated[Path, typer.Argument(help="Folder with images/ and masks/.")],
+    page: Annotated[Path | None, typer.Option(help="Write the quality report to this HTML file, too.")] = None,
+) -> None:
+    """Read every file of a dataset folder and name each one that is wrong; exit code 1 if there are errors.
+
+    Files that have not changed since the last time are not read again.
+    """
     from qttseg.metadata.verification import verify as verify_folder
 
-    report = verify_folder(path)
+    with progress_bar() as bar:
+        task = bar.add_task("verify", total=None, rate="")
+        report = verify_folder(path, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+    if page is not None:
+        from qttseg.metadata.quality_page import page_of_report
+
+        _write_page(page, page_of_report(report))
     if report.problems:
         rows = [(problem.severity, problem.kind, problem.file, problem.detail) for problem in report.problems]
         show_rows(("", "problem", "file", "detail"), rows)
@@ -73,6 +85,61 @@ def verify(path: Annotated[Path, typer.Argument(help="Folder with images/ and ma
         err.print(f"[bold red]{len(report.errors)} errors[/]: mend or remove these files and verify again")
         raise typer.Exit(1)
     out.print(f"[bold green]usable[/] ({len(report.warnings)} warnings)")
+
+
+@app.command(epilog="Example: qttseg datasets stats procedural-polyp --page quality.html")
+def stats(
+    dataset: Annotated[str, typer.Argument(help="Name or folder.")],
+    page: Annotated[Path | None, typer.Option(help="Write all of it with pictures to this HTML file, too.")] = None,
+) -> None:
+    """Show what a dataset is like: class shares, sizes, areas, empty and tiny masks, images that look the same."""
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.quality import quality_of
+
+    found = resolve_dataset(dataset)
+    quality = quality_of(found)
+    show_pairs(
+        {
+            "dataset": found.name,
+            "task": found.task,
+            "images": quality.images,
+            "without foreground": len(quality.empty),
+            "tiny foreground": len(quality.tiny),
+        }
+    )
+    rows = [(row.name, row.images, row.share, row.components) for row in quality.classes]
+    show_rows(("class", "images", "share of pixels", "areas per image"), rows)
+    show_rows(("foreground of an image", "images"), [(bar.label, bar.count) for bar in quality.shares])
+    show_rows(("connected areas", "images"), [(bar.label, bar.count) for bar in quality.components])
+    show_rows(("size", "images"), [(bar.label, bar.count) for bar in quality.frequent_sizes()])
+    if quality.near:
+        show_rows(("look the same, in", "pairs"), quality.near_counts.items())
+    if page is not None:
+        from qttseg.metadata.quality_page import page_of
+
+        _write_page(page, page_of(found))
+
+
+@app.command(epilog="Example: qttseg datasets preview procedural-polyp --out polyps.png")
+def preview(
+    dataset: Annotated[str, typer.Argument(help="Name or folder.")],
+    file: Annotated[Path | None, typer.Option("--out", help="PNG to write; NAME-preview.png by default.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to show, evenly spread.")] = 24,
+) -> None:
+    """Write a sheet of images with their masks painted on."""
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.overlays import contact_sheet
+    from qttseg.metadata.quality_page import spread
+
+    found = resolve_dataset(dataset)
+    file = file or Path(f"{found.name}-preview.png")
+    contact_sheet([found[index] for index in spread(len(found), images)]).save(file, "PNG")
+    out.print(f"preview → {file}", markup=False, soft_wrap=True)
+
+
+def _write_page(file: Path, page: str) -> None:
+    file.write_text(page, encoding="utf-8", errors="replace")  # file names need not be valid Unicode
+    err.print(f"quality report → {file}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: qttseg datasets features procedural-polyp")

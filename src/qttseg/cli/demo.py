@@ -59,7 +59,7 @@ def demo(
 
     _step(f"tune {_TARGET} --budget {budget} --out {model} --registry {places['registry']} --images 30 --epochs 4")
     target = resolve_dataset(_TARGET)
-    found = registry.load_for(target.name, target.fingerprint)
+    found = registry.load_for(target.identity)
     with err.status("starting") as status:
         result = run_session(
             target,

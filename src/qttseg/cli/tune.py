@@ -119,12 +119,12 @@ def load_predictors(target: Dataset, *, registry: str | None, name: str | None, 
     from qttseg.predictors.shipped import VERSION, predictors_for, shipped_for
 
     if name == VERSION:
-        return shipped_for(target.name, target.fingerprint, allow_seen=allow_seen)
+        return shipped_for(target.identity, allow_seen=allow_seen)
     shelf = Registry(registry)
     if name is not None:
         return shelf.load(name)
     try:
-        return predictors_for(target.name, target.fingerprint, shelf, allow_seen=allow_seen)
+        return predictors_for(target.identity, shelf, allow_seen=allow_seen)
     except PredictorError as error:
         err.print(f"[yellow]searching at random:[/] {error}", highlight=False, soft_wrap=True)
         return None

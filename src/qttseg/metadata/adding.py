@@ -11,7 +11,7 @@ from qttseg.errors import DatasetError
 from qttseg.metadata.archives import is_archive, unpack
 from qttseg.metadata.aside import appearing
 from qttseg.metadata.datasets import Dataset
-from qttseg.metadata.folders import in_threads
+from qttseg.metadata.examination import in_threads
 from qttseg.metadata.formats.items import Item, Reading, groups_of
 from qttseg.metadata.formats.registry import detect, format_named, innermost, writable_format
 from qttseg.metadata.formats.writing import FolderWriter
@@ -129,7 +129,7 @@ def _write(
                 progress(done[0], total)
         return None
 
-    outcomes = in_threads(work, reading.items)
+    outcomes = list(in_threads(work, reading.items))
     bad = [problem for problem in outcomes if problem is not None]
     kept = [item for item, problem in zip(reading.items, outcomes, strict=True) if problem is None]
     if bad and (not skip_bad or not kept):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qttseg.metadata.facts import Facts
+    from qttseg.metadata.sketches import Sketch
+
 Task = Literal["binary", "multiclass"]
 
 IGNORE = 255
@@ -47,6 +50,21 @@ class Source(Protocol):
     def load(self, index: int) -> Sample:
         """Read or draw the item at `index`."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """By what a dataset is known again, without its images.
+
+    Attributes:
+        name: What tables call it.
+        fingerprint: Hash of its content.
+        sketch: What its images look like; None where nobody knows.
+    """
+
+    name: str
+    fingerprint: str
+    sketch: Sketch | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,11 +115,30 @@ class Dataset:
         return (self[index] for index in range(len(self)))
 
     @cached_property
+    def facts(self) -> tuple[Facts, ...]:
+        """What is known about each item, in order; all are read, or remembered from an earlier time.
+
+        Raises:
+            DatasetError: an item cannot be read.
+        """
+        from qttseg.metadata.examination import facts_of_source
+
+        return facts_of_source(self.source, len(self))
+
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of the content, whatever the order and the names of the items."""
-        from qttseg.metadata.fingerprints import fingerprint
+        from qttseg.metadata.facts import fingerprint_of
 
-        return fingerprint(self.source, len(self))
+        return fingerprint_of(self.facts)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """By what the dataset is known again under another name, in another format or size."""
+        from qttseg.metadata.sketches import Sketch
+
+        sketch = Sketch.of(self.facts, fingerprint=self.fingerprint)
+        return Identity(name=self.name, fingerprint=self.fingerprint, sketch=sketch)
 
     @classmethod
     def from_folders(cls, path: str | Path) -> Self:

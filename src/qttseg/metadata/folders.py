@@ -4,30 +4,78 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import IGNORE, Sample, Task
+from qttseg.metadata.examination import Progress, examine_all, unheard
+from qttseg.metadata.facts import Facts, Size, facts_of_files
 from qttseg.metadata.images import read_image, read_mask
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 MOST_INFERRED_CLASSES = 64
-THREADS = 2
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
+
+
+Files = tuple[Path, Path]
+"""An image and its mask."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs(Mapping[str, Files]):
+    """The pairs of a folder by their stems, in the order of these; paths are made when asked for, as there may be many.
+
+    Attributes:
+        root: The dataset folder.
+        names: Stem → names of the image and of the mask.
+    """
+
+    root: Path
+    names: Mapping[str, tuple[str, str]]
+
+    def __getitem__(self, stem: str) -> Files:
+        image, mask = self.names[stem]
+        return self.root / "images" / image, self.root / "masks" / mask
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def stamps(self) -> list[str]:
+        """Return for each pair a text that changes whenever a file may have changed; empty where one cannot be looked at."""
+        images, masks = f"{self.root}/images", f"{self.root}/masks"
+        return [_stamp(f"{images}/{image}", f"{masks}/{mask}") for image, mask in self.names.values()]
+
+    def facts(self, on_progress: Progress = unheard) -> list[Facts]:
+        """Return the facts about each pair; those of files that have not changed since are remembered."""
+        stems = list(self)
+        return examine_all(
+            lambda index: facts_of_files(*self[stems[index]]),
+            self.stamps(),
+            shelf=str(self.root.resolve()),
+            on_progress=on_progress,
+        )
+
+
+def _stamp(*files: str) -> str:
+    try:
+        stats = [os.stat(file) for file in files]  # noqa: PTH116 (a hundred thousand paths take seconds to make)
+    except (OSError, ValueError):
+        return ""
+    return " ".join([repr(files), *(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for stat in stats)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +83,14 @@ class Listing:
     """The files of a dataset folder, paired by stem.
 
     Attributes:
-        pairs: Stem → (image, mask), ordered by stem.
+        pairs: Stem → (image, mask).
         images_alone: Images without a mask.
         masks_alone: Masks without an image.
         doubled: Files that share folder and stem with another one.
         foreign: Files that are neither images nor hidden.
     """
 
-    pairs: Mapping[str, tuple[Path, Path]]
+    pairs: Pairs
     images_alone: tuple[Path, ...]
     masks_alone: tuple[Path, ...]
     doubled: tuple[Path, ...]
@@ -68,7 +116,7 @@ class FolderSource:
         classes: Number of class ids, the background included.
     """
 
-    pairs: Mapping[str, tuple[Path, Path]]
+    pairs: Pairs
     task: Task
     classes: int
 
@@ -88,7 +136,7 @@ class FolderSource:
         image, mask = read_image(image_file), class_ids(read_mask(mask_file), self.task)
         if image.shape[:2] != mask.shape:
             raise DatasetError(
-                f"{mask_file}: {describe_mismatch(image, mask)}; export the mask at the image's own size and turn"
+                f"{mask_file}: {describe_mismatch(image.shape[:2], mask.shape)}; export the mask at the image's own size and turn"
             )
         unknown = unknown_ids(mask, self.classes)
         if unknown:
@@ -110,18 +158,17 @@ class FolderSource:
         except OSError as error:
             raise DatasetError(f"{file} cannot be read: {error.strerror}; put it back or mend it") from error
 
-    def stamp(self) -> str:
-        """Return paths, sizes and times of change of all files.
+    def facts(self) -> tuple[Facts, ...]:
+        """Return the facts about each pair, as class ids stand in its mask.
 
         Raises:
-            DatasetError: a file has gone since the folder was opened.
+            DatasetError: a pair cannot be loaded; see `load`.
         """
-        try:
-            stats = [(file.resolve(), file.stat()) for pair in self.pairs.values() for file in pair]
-        except OSError as error:
-            raise DatasetError(f"{error.filename} has gone while the dataset was in use; put it back") from error
-        lines = [f"{str(file)!r} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
-        return "\n".join([self.task, *lines])
+        found = [facts.as_task(self.task) for facts in self.pairs.facts()]
+        for index, facts in enumerate(found):
+            if facts.image_size != facts.mask_size or facts.unknown_ids(self.classes) or not facts.readable:
+                self.load(index)
+        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,16 +198,22 @@ def open_folders(root: Path) -> Folder:
         if files:
             _log.warning("%s: %d %s and are left out: %s", root, len(files), kind, _some(files))
     values = read_description(root)
-    masks = [mask for _, mask in listing.pairs.values()]
-    description = describe(root, values, lambda: in_threads(lambda file: np.unique(read_mask(file)), masks))
+    description = describe(root, values, lambda: _readable_values(listing.pairs))
     source = FolderSource(pairs=listing.pairs, task=description.task, classes=len(description.classes))
     return Folder(description=description, source=source, groups=read_groups(root, values, tuple(listing.pairs)))
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return `work(item)` for all items, in order; decoding and hashing release the interpreter lock."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, items))
+def _readable_values(pairs: Pairs) -> list[tuple[int, ...]]:
+    """Return the values of each mask.
+
+    Raises:
+        DatasetError: a mask cannot be read.
+    """
+    found = pairs.facts()
+    for facts in found:
+        if facts.mask_problem:
+            raise DatasetError(facts.mask_problem)
+    return [tuple(facts.pixels) for facts in found]
 
 
 def list_files(root: Path) -> Listing:
@@ -174,32 +227,47 @@ def list_files(root: Path) -> Listing:
             raise DatasetError(f"{folder} is not a folder; a dataset has images/<stem>.jpg and masks/<stem>.png")
     images, strange_images = _by_stem(root / "images", IMAGE_SUFFIXES)
     masks, strange_masks = _by_stem(root / "masks", MASK_SUFFIXES)
+    stems = sorted(images.keys() & masks.keys())
     return Listing(
-        pairs={stem: (images[stem][0], masks[stem][0]) for stem in sorted(images.keys() & masks.keys())},
-        images_alone=tuple(images[stem][0] for stem in sorted(images.keys() - masks.keys())),
-        masks_alone=tuple(masks[stem][0] for stem in sorted(masks.keys() - images.keys())),
+        pairs=Pairs(root=root, names={stem: (images[stem][0], masks[stem][0]) for stem in stems}),
+        images_alone=tuple(root / "images" / images[stem][0] for stem in sorted(images.keys() - masks.keys())),
+        masks_alone=tuple(root / "masks" / masks[stem][0] for stem in sorted(masks.keys() - images.keys())),
         doubled=tuple(
-            file for files in (images, masks) for twins in files.values() if len(twins) > 1 for file in twins
+            root / folder / name
+            for folder, files in (("images", images), ("masks", masks))
+            for twins in files.values()
+            if len(twins) > 1
+            for name in twins
         ),
         foreign=(*strange_images, *strange_masks),
     )
 
 
-def _by_stem(folder: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    found: dict[str, list[Path]] = {}
+def _by_stem(folder: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[str]], list[Path]]:
+    """Return the names of the files of these suffixes by their stems, and the other files."""
+    found: dict[str, list[str]] = {}
     foreign = []
     try:
-        files = sorted(folder.iterdir())
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed: {error.strerror}; mend its permissions") from error
-    for file in files:
-        if file.name.startswith(".") or file.name == "Thumbs.db" or file.is_dir():
+    for name in names:
+        if name.startswith(".") or name == "Thumbs.db":
             continue
-        if file.suffix.lower() in suffixes:
-            found.setdefault(file.stem, []).append(file)
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 (as in `Pairs`)
+        if suffix.lower() in suffixes:
+            found.setdefault(stem, []).append(name)
         else:
-            foreign.append(file)
+            foreign.append(folder / name)
     return found, foreign
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # as of a link to itself, which is no image either and will be named
+        return False
 
 
 def read_description(root: Path) -> dict[str, object]:
@@ -222,9 +290,7 @@ def read_description(root: Path) -> dict[str, object]:
     return values
 
 
-def describe(
-    root: Path, values: Mapping[str, object], read_ids: Callable[[], Sequence[NDArray[np.uint8]]]
-) -> Description:
+def describe(root: Path, values: Mapping[str, object], read_ids: Callable[[], Iterable[Iterable[int]]]) -> Description:
     """Return name, task and classes, from `dataset.json` as far as it says them.
 
     Args:
@@ -241,7 +307,7 @@ def describe(
     if not isinstance(name, str) or not name:
         raise DatasetError(f"{file}: name is {name!r}; it must be a text")
     if classes is None:
-        inferred = _infer(root, {int(value) for ids in read_ids() for value in ids}, task)
+        inferred = _infer(root, {value for ids in read_ids() for value in ids}, task)
         return Description(name=name, task=inferred[0], classes=inferred[1])
     if not isinstance(classes, list) or not all(isinstance(item, str) for item in classes) or len(classes) < 2:
         raise DatasetError(f"{file}: classes is {classes!r}; it must list the names by class id, the background first")
@@ -312,9 +378,9 @@ def unknown_ids(mask: NDArray[np.uint8], classes: int) -> list[int]:
     return [int(value) for value in present if value >= classes and value != IGNORE]
 
 
-def describe_mismatch(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str:
-    """Return a text that sets both sizes side by side."""
-    return f"the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}"
+def describe_mismatch(image: Size, mask: Size) -> str:
+    """Return a text that sets both sizes (height, width) side by side."""
+    return f"the mask is {mask[1]} x {mask[0]} but its image {image[1]} x {image[0]}"
 
 
 def _some(files: Sequence[Path]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 
@@ -13,7 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qttseg.errors import StoreError
+from qttseg.metadata.sketches import Sketch, twins_among
 from qttseg.metadata.store import CurveStore
+
+_TWINS = pa.schema([("fingerprint", pa.string()), ("twin", pa.string())])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,10 +28,12 @@ class TrainingSet:
             (JSON), outcome, scores (list of numbers in [0, 1], one for each finished epoch), epoch_seconds (list, as
             long), protocol_id, backbone, backbone_fingerprint, seed, machine, meta_features (map of text to number).
         left_out: Names of the datasets that were left out.
+        sketches: What the images of the datasets within look like, by fingerprint; of those that the store knows.
     """
 
     table: pa.Table
     left_out: tuple[str, ...]
+    sketches: Mapping[str, Sketch] = field(default_factory=dict)
 
     @cached_property
     def fingerprints(self) -> frozenset[str]:
@@ -46,14 +51,15 @@ def training_set(store: CurveStore, *, leave_out: str | None = None) -> Training
 
     Args:
         store: Where the runs are.
-        leave_out: Name or fingerprint of a dataset. What has the same content under another name, or other content
-            under the same name, is left out too.
+        leave_out: Name or fingerprint of a dataset. What has the same content under another name, other content
+            under the same name, or largely the same images (`sketches`), is left out too.
 
     Raises:
         StoreError: the store is empty, holds no such dataset or nothing else, or lacks a dataset's meta-features.
     """
+    sketches = store.sketches()
     with _connected(store) as connection:
-        left_out = _relatives(connection, leave_out, store) if leave_out is not None else {}
+        left_out = _relatives(connection, leave_out, store, sketches) if leave_out is not None else {}
         fingerprints = sorted(set().union(*left_out.values()))
         table = _ask(connection, _sql("training_set"), {"left_out": fingerprints})
     if not table.num_rows:
@@ -66,7 +72,9 @@ def training_set(store: CurveStore, *, leave_out: str | None = None) -> Training
             f"{store.uri} lacks the meta-features of {', '.join(without)}; run qttseg collect on them again, "
             "which measures them and redoes no run"
         )
-    return TrainingSet(table=table, left_out=tuple(left_out))
+    kept = set(pc.unique(table["dataset_fingerprint"]).to_pylist()) & sketches.keys()
+    within = {fingerprint: sketches[fingerprint] for fingerprint in sorted(kept)}
+    return TrainingSet(table=table, left_out=tuple(left_out), sketches=within)
 
 
 def summary(store: CurveStore) -> pa.Table:
@@ -149,9 +157,13 @@ def _connected(store: CurveStore) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _relatives(connection: duckdb.DuckDBPyConnection, dataset: str, store: CurveStore) -> dict[str, set[str]]:
+def _relatives(
+    connection: duckdb.DuckDBPyConnection, dataset: str, store: CurveStore, sketches: Mapping[str, Sketch]
+) -> dict[str, set[str]]:
     """Return the fingerprints of the dataset and its relatives by their names."""
     found: dict[str, set[str]] = {}
+    twins = [{"fingerprint": one, "twin": other} for one, other in twins_among(sketches)]
+    connection.register("twins", pa.Table.from_pylist(twins, schema=_TWINS))
     for row in _ask(connection, _sql("relatives"), {"dataset": dataset}).to_pylist():
         found.setdefault(row["dataset"], set()).add(row["fingerprint"])
     if not found:

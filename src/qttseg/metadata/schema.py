@@ -66,6 +66,15 @@ DATASETS = pa.schema(
     metadata=VERSIONED,
 )
 
+SKETCHES = pa.schema(
+    [
+        ("fingerprint", pa.string()),
+        ("images", pa.int64()),
+        ("looks", pa.binary()),
+    ],
+    metadata=VERSIONED,
+)
+
 
 def check_schema(found: pa.Schema, expected: pa.Schema, *, where: str) -> None:
     """Check that a file can be read as `expected`.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -125,11 +126,20 @@ def _draw(
     dataset: Dataset, members: Mapping[str, list[int]], groups: Iterable[str], size: int, salt: str
 ) -> tuple[int, ...]:
     indices = {dataset.names[index]: index for group in groups for index in members[group]}
-    return tuple(sorted(indices[name] for name in _shuffled(indices, salt)[:size]))
+    return tuple(sorted(indices[name] for name in heapq.nsmallest(size, indices, _place(salt))))
 
 
 def _shuffled(names: Iterable[str], salt: str) -> list[str]:
-    def place(name: str) -> bytes:  # file names need not be valid Unicode
-        return hashlib.sha256(f"{salt}/{name}".encode(errors="surrogateescape")).digest()
+    return sorted(names, key=_place(salt))
 
-    return sorted(names, key=place)
+
+def _place(salt: str) -> Callable[[str], bytes]:
+    """Return what tells a name's place among others: a hash, which is the same everywhere."""
+    salted = hashlib.sha256(f"{salt}/".encode())
+
+    def place(name: str) -> bytes:
+        found = salted.copy()
+        found.update(name.encode(errors="surrogateescape"))  # file names need not be valid Unicode
+        return found.digest()
+
+    return place

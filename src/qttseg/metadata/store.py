@@ -14,7 +14,8 @@ import pyarrow as pa
 from qttseg.errors import StoreError
 from qttseg.metadata.files import Folder
 from qttseg.metadata.runs import LearningCurve, Outcome
-from qttseg.metadata.schema import CURVES, DATASETS, curves_of_table, table_of_curves
+from qttseg.metadata.schema import CURVES, DATASETS, SKETCHES, curves_of_table, table_of_curves
+from qttseg.metadata.sketches import Sketch
 from qttseg.metadata.tables import part_name, read_table, write_table
 
 _SMALL = 64 * 2**20
@@ -26,10 +27,10 @@ _MEND = "delete it and collect again: only the runs it held are redone"
 
 
 class CurveStore:
-    """Learning curves and the meta-features of their datasets, in one folder of Parquet files.
+    """Learning curves, the meta-features and the sketches of their datasets, in one folder of Parquet files.
 
-    Layout: `curves/part-<time>-<random>.parquet`, one for each `append`; `datasets/<fingerprint>.parquet`; JSON
-    documents such as `plan.json`. Every file appears whole or not at all, so any number of processes may read, append
+    Layout: `curves/part-<time>-<random>.parquet`, one for each `append`; `datasets/<fingerprint>.parquet` and, since
+    version 1 of the schema, `sketches/<fingerprint>.parquet`, which older stores lack; JSON documents such as `plan.json`. Every file appears whole or not at all, so any number of processes may read, append
     and compact at once. A run that was stored twice counts once, with its newest row.
 
     Args:
@@ -68,11 +69,29 @@ class CurveStore:
         Raises:
             StoreError: the fingerprint cannot name a file, or writing fails.
         """
-        if not re.fullmatch(r"[\w-]+", fingerprint, re.ASCII):
-            raise StoreError(f"dataset fingerprint {fingerprint!r} must consist of letters, digits, - and _")
+        _check_name(fingerprint)
         row = {"name": name, "fingerprint": fingerprint, "meta_features": dict(meta_features)}
         table = pa.Table.from_pylist([row], schema=DATASETS)
         write_table(self._folder, f"datasets/{fingerprint}.parquet", table)
+
+    def add_sketch(self, fingerprint: str, sketch: Sketch) -> None:
+        """Add a dataset's sketch, by which its twins are known, replacing that stored for the same fingerprint.
+
+        Raises:
+            StoreError: the fingerprint cannot name a file, or writing fails.
+        """
+        _check_name(fingerprint)
+        row = {"fingerprint": fingerprint, "images": sketch.images, "looks": sketch.looks}
+        write_table(self._folder, f"sketches/{fingerprint}.parquet", pa.Table.from_pylist([row], schema=SKETCHES))
+
+    def sketches(self) -> dict[str, Sketch]:
+        """Return the sketches by the fingerprints of their datasets; older stores have none.
+
+        Raises:
+            StoreError: a file is damaged or was written by a newer qttseg.
+        """
+        rows = self._read_all(lambda: self._folder.files("sketches", ".parquet"), SKETCHES, SKETCHES.names)[1]
+        return {row["fingerprint"]: Sketch(images=row["images"], looks=row["looks"]) for row in rows.to_pylist()}
 
     def curves(self) -> Iterator[LearningCurve]:
         """Yield every run's newest curve, in the order in which the runs were first appended.
@@ -111,8 +130,8 @@ class CurveStore:
         Returns:
             The number of part files that were merged.
         """
-        self._folder.sweep("curves")
-        self._folder.sweep("datasets")
+        for folder in ("curves", "datasets", "sketches"):
+            self._folder.sweep(folder)
         names, table = self._read_all(self._small_parts, CURVES, CURVES.names)
         if len(names) < 2:
             return 0
@@ -176,6 +195,11 @@ class CurveStore:
                 continue
             return names, pa.concat_tables([schema.empty_table().select(columns), *tables])
         raise StoreError(f"{self.uri} is being rewritten all the time; stop the other compactions and try again")
+
+
+def _check_name(fingerprint: str) -> None:
+    if not re.fullmatch(r"[\w-]+", fingerprint, re.ASCII):
+        raise StoreError(f"dataset fingerprint {fingerprint!r} must consist of letters, digits, - and _")
 
 
 def _newest(table: pa.Table) -> pa.Table:

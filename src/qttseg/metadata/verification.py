@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qttseg.errors import DatasetError
-from qttseg.metadata.datasets import IGNORE, Sample
-from qttseg.metadata.fingerprints import digest
+from qttseg.metadata.examination import Progress, unheard
+from qttseg.metadata.facts import Facts
 from qttseg.metadata.folders import (
     Description,
+    Files,
     Listing,
-    class_ids,
     describe,
     describe_mismatch,
-    in_threads,
     list_files,
     read_description,
     read_groups,
-    unknown_ids,
 )
-from qttseg.metadata.images import read_image, read_mask
 from qttseg.metadata.splits import FEWEST_GROUPS, FEWEST_IMAGES
 
 
@@ -98,21 +92,26 @@ class VerificationReport:
         path: The folder.
         description: Name, task and classes; None where they cannot be told.
         pairs: Images that have a mask.
-        sound: Pairs without any error.
         groups: Number of groups; None where unknown.
         class_images: For each class the number of sound pairs that hold it.
         class_shares: For each class its share of the pixels of all sound pairs, in [0, 1].
+        facts: What is known about each pair without any error, by its stem.
         problems: Errors first, then by kind and file.
     """
 
     path: Path
     description: Description | None
     pairs: int = 0
-    sound: int = 0
     groups: int | None = None
     class_images: tuple[int, ...] = ()
     class_shares: tuple[float, ...] = ()
+    facts: Mapping[str, Facts] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def sound(self) -> int:
+        """Number of pairs without any error."""
+        return len(self.facts)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -130,17 +129,15 @@ class VerificationReport:
         return not self.errors
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    """What was found in one pair: its problems or, where it is sound, its digest and its pixels of each mask value."""
+def verify(path: str | Path, *, on_progress: Progress = unheard) -> VerificationReport:
+    """Examine every file of the dataset folder at `path` and return what is wrong; never raises for its content.
 
-    problems: tuple[Problem, ...] = ()
-    digest: str = ""
-    pixels: NDArray[np.int64] | None = None
+    Files that have not changed since they were examined last are not read again.
 
-
-def verify(path: str | Path) -> VerificationReport:
-    """Read every file of the dataset folder at `path` and return what is wrong; never raises for its content."""
+    Args:
+        path: The folder.
+        on_progress: Told of each pair.
+    """
     root = Path(path)
     try:
         listing = list_files(root)
@@ -149,12 +146,18 @@ def verify(path: str | Path) -> VerificationReport:
             path=root, description=None, problems=(Problem(file=str(root), kind=Kind.LAYOUT, detail=str(error)),)
         )
     problems = _listed(root, listing)
-    description, groups = _described(root, listing, problems)
-    pairs = in_threads(lambda stem: _examine(root, listing.pairs[stem], description), listing.pairs)
-    problems += [problem for pair in pairs for problem in pair.problems]
-    problems += _duplicates(listing, pairs)
-    pixels = [pair.pixels for pair in pairs if pair.pixels is not None]
-    images, shares = _shares(pixels, description)
+    found = dict(zip(listing.pairs, listing.pairs.facts(on_progress), strict=True))
+    description, groups = _described(root, listing, found, problems)
+    if description is not None:
+        found = {stem: facts.as_task(description.task) for stem, facts in found.items()}
+    sound = {}
+    for stem, facts in found.items():
+        of_pair = list(_of_pair(root, listing.pairs[stem], facts, description))
+        problems += of_pair
+        if all(problem.severity is Severity.WARNING for problem in of_pair):
+            sound[stem] = facts
+    problems += _duplicates(listing, sound)
+    images, shares = _shares(list(sound.values()), description)
     if description:
         problems += [
             Problem(
@@ -166,11 +169,11 @@ def verify(path: str | Path) -> VerificationReport:
     return VerificationReport(
         path=root,
         description=description,
-        pairs=len(pairs),
-        sound=len(pixels),
+        pairs=len(found),
         groups=groups,
         class_images=images,
         class_shares=shares,
+        facts=sound,
         problems=tuple(
             sorted(problems, key=lambda problem: (problem.severity, list(Kind).index(problem.kind), problem.file))
         ),
@@ -199,17 +202,14 @@ def _listed(root: Path, listing: Listing) -> list[Problem]:
     return found
 
 
-def _described(root: Path, listing: Listing, problems: list[Problem]) -> tuple[Description | None, int | None]:
+def _described(
+    root: Path, listing: Listing, found: Mapping[str, Facts], problems: list[Problem]
+) -> tuple[Description | None, int | None]:
     """Return the description and the number of groups; adds what is wrong with them to `problems`."""
-
-    def read_ids() -> Sequence[NDArray[np.uint8]]:
-        masks = [mask for _, mask in listing.pairs.values()]
-        return [ids for ids in in_threads(_readable_ids, masks) if ids is not None]
-
     description, groups = None, None
     try:
         values = read_description(root)
-        description = describe(root, values, read_ids)
+        description = describe(root, values, lambda: [facts.pixels for facts in found.values()])
         keys = read_groups(root, values, tuple(listing.pairs))
         groups = len(set(keys)) if keys is not None else None
     except DatasetError as error:
@@ -220,58 +220,32 @@ def _described(root: Path, listing: Listing, problems: list[Problem]) -> tuple[D
     return description, groups
 
 
-def _readable_ids(file: Path) -> NDArray[np.uint8] | None:
-    try:
-        return np.unique(read_mask(file))
-    except DatasetError:
-        return None
+def _of_pair(root: Path, files: Files, facts: Facts, description: Description | None) -> Iterator[Problem]:
+    """Yield what is wrong with one pair."""
+    image, mask = (_relative(file, root) for file in files)
+    for file, problem in ((image, facts.image_problem), (mask, facts.mask_problem)):
+        if problem:
+            yield Problem(file=file, kind=Kind.UNREADABLE, detail=problem)
+    if facts.image_size is None or facts.mask_size is None:
+        return
+    if facts.image_size != facts.mask_size:
+        sizes = describe_mismatch(facts.image_size, facts.mask_size)
+        yield Problem(file=mask, kind=Kind.SIZE, detail=f"{sizes}; export it anew")
+    if description is None:
+        return
+    unknown = facts.unknown_ids(len(description.classes))
+    if unknown:
+        detail = f"class ids {unknown} are not among the {len(description.classes)} classes"
+        yield Problem(file=mask, kind=Kind.CLASS, detail=f"{detail}; mend the mask or dataset.json")
+    elif not facts.foreground:
+        yield Problem(file=mask, kind=Kind.EMPTY, detail="no foreground pixel; the image trains and scores nothing")
 
 
-def _examine(root: Path, files: tuple[Path, Path], description: Description | None) -> _Pair:
-    image_file, mask_file = files
-    problems: list[Problem] = []
-    image = _read(root, image_file, read_image, problems)
-    mask = _read(root, mask_file, read_mask, problems)
-    if image is None or mask is None:
-        return _Pair(problems=tuple(problems))
-    name = _relative(mask_file, root)
-    if image.shape[:2] != mask.shape:
-        problems.append(Problem(file=name, kind=Kind.SIZE, detail=f"{describe_mismatch(image, mask)}; export it anew"))
-    if description:
-        mask = class_ids(mask, description.task)
-        unknown = unknown_ids(mask, len(description.classes))
-        if unknown:
-            detail = f"class ids {unknown} are not among the {len(description.classes)} classes"
-            problems.append(Problem(file=name, kind=Kind.CLASS, detail=f"{detail}; mend the mask or dataset.json"))
-    if problems:
-        return _Pair(problems=tuple(problems))
-    if description and not ((mask != 0) & (mask != IGNORE)).any():
-        problems.append(
-            Problem(file=name, kind=Kind.EMPTY, detail="no foreground pixel; the image trains and scores nothing")
-        )
-    return _Pair(
-        problems=tuple(problems),
-        digest=digest(Sample(image=image, mask=mask, name=name)),
-        pixels=np.bincount(mask.ravel(), minlength=256),
-    )
-
-
-def _read(
-    root: Path, file: Path, read: Callable[[Path], NDArray[np.uint8]], problems: list[Problem]
-) -> NDArray[np.uint8] | None:
-    try:
-        return read(file)
-    except DatasetError as error:
-        problems.append(Problem(file=_relative(file, root), kind=Kind.UNREADABLE, detail=str(error)))
-        return None
-
-
-def _duplicates(listing: Listing, pairs: Sequence[_Pair]) -> list[Problem]:
+def _duplicates(listing: Listing, sound: Mapping[str, Facts]) -> list[Problem]:
     """Return the pairs whose pixels occurred before: they can land on both sides of a split."""
     stems: dict[str, list[str]] = defaultdict(list)
-    for stem, pair in zip(listing.pairs, pairs, strict=True):
-        if pair.digest:
-            stems[pair.digest].append(stem)
+    for stem, facts in sound.items():
+        stems[facts.digest].append(stem)
     return [
         Problem(
             file=f"images/{listing.pairs[twin][0].name}",
@@ -283,15 +257,14 @@ def _duplicates(listing: Listing, pairs: Sequence[_Pair]) -> list[Problem]:
     ]
 
 
-def _shares(
-    pixels: Sequence[NDArray[np.int64]], description: Description | None
-) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _shares(sound: Sequence[Facts], description: Description | None) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return for each class the number of images that hold it and its share of all pixels that count."""
-    if description is None or not pixels:
+    if description is None or not sound:
         return (), ()
-    counts = np.stack(pixels)[:, : len(description.classes)]
-    shares = counts.sum(axis=0) / max(counts.sum(), 1)
-    return tuple(int(images) for images in (counts > 0).sum(axis=0)), tuple(float(share) for share in shares)
+    ids = range(len(description.classes))
+    pixels = [sum(facts.pixels.get(label, 0) for facts in sound) for label in ids]
+    images = tuple(sum(label in facts.pixels for facts in sound) for label in ids)
+    return images, tuple(count / max(sum(pixels), 1) for count in pixels)
 
 
 def _relative(file: Path, root: Path) -> str:

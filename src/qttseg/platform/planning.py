@@ -136,9 +136,10 @@ def plan_collection(
 
 
 def describe_datasets(plan: Sequence[Run], store: CurveStore) -> None:
-    """Put the meta-features of the plan's datasets into `store`, where they are not yet.
+    """Put the meta-features and the sketches of the plan's datasets into `store`, where they are not yet.
 
-    They are measured on images that the runs train and validate on, never on test images.
+    Meta-features are measured on images that the runs train and validate on, never on test images. Sketches are of all
+    images: they serve nothing but to know a dataset's twins.
 
     Raises:
         DatasetError: a dataset is unknown or cannot be read.
@@ -146,12 +147,17 @@ def describe_datasets(plan: Sequence[Run], store: CurveStore) -> None:
     """
     from qttseg.metadata.datasets import resolve_dataset
     from qttseg.metadata.meta_features import measure
+    from qttseg.metadata.sketches import Sketch
     from qttseg.metadata.splits import draw_split
 
-    known = set(store.datasets()["fingerprint"].to_pylist())
-    for run in {run.dataset_fingerprint: run for run in plan}.values():
-        if run.dataset_fingerprint not in known:
-            dataset = resolve_dataset(run.dataset)
+    measured, sketched = set(store.datasets()["fingerprint"].to_pylist()), store.sketches().keys()
+    for fingerprint, run in {run.dataset_fingerprint: run for run in plan}.items():
+        if fingerprint in measured & sketched:
+            continue
+        dataset = resolve_dataset(run.dataset)
+        if fingerprint not in sketched:
+            store.add_sketch(dataset.fingerprint, Sketch.of(dataset.facts, fingerprint=dataset.fingerprint))
+        if fingerprint not in measured:
             split = draw_split(dataset, run.protocol, seed=run.seed)
             meta_features = measure(dataset, split.train + split.validation)
             store.add_dataset(dataset.name, dataset.fingerprint, meta_features.to_dict())

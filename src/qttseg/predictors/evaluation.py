@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import TrainingSet
+from qttseg.metadata.sketches import with_twins
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.interface import PartialCurve, PerformanceModel, Prediction
 from qttseg.predictors.performance import PerformancePredictor
@@ -97,13 +99,14 @@ def leave_one_dataset_out(
 
 
 def separate(training: TrainingSet, dataset: str) -> tuple[TrainingSet, TrainingSet]:
-    """Return the training set without `dataset` and what shares its content or name, and the runs on `dataset`."""
+    """Return the training set without `dataset`, its twins and what shares its name, and the runs on `dataset`."""
     table = training.table
     own = pc.equal(table["dataset"], dataset)
-    twins = pc.is_in(table["dataset_fingerprint"], value_set=pc.unique(table["dataset_fingerprint"].filter(own)))
-    rest = table.filter(pc.invert(pc.or_(own, twins)))
+    out = with_twins(pc.unique(table["dataset_fingerprint"].filter(own)).to_pylist(), training.sketches)
+    rest = table.filter(pc.invert(pc.is_in(table["dataset_fingerprint"], value_set=pa.array(sorted(out), pa.string()))))
+    kept = {fingerprint: sketch for fingerprint, sketch in training.sketches.items() if fingerprint not in out}
     return (
-        TrainingSet(table=rest, left_out=(*training.left_out, dataset)),
+        TrainingSet(table=rest, left_out=(*training.left_out, dataset), sketches=kept),
         TrainingSet(table=table.filter(own), left_out=training.left_out),
     )
 

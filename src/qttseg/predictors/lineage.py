@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import pyarrow.compute as pc
 
-from qttseg.errors import LeakageError, PredictorError
+from qttseg.errors import LeakageError, PredictorError, StoreError
+from qttseg.metadata.datasets import Identity
 from qttseg.metadata.queries import TrainingSet
+from qttseg.metadata.sketches import Sketch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Lineage:
         backbone_fingerprints: Weights of the backbones of the runs.
         runs: Number of runs, whatever their outcome.
         space: Search space of their configurations, as in `paper-v1`.
+        sketched: The datasets it has seen whose sketches the store has, by which their twins are known.
     """
 
     left_out: tuple[str, ...]
@@ -35,6 +38,7 @@ class Lineage:
     backbone_fingerprints: tuple[str, ...]
     runs: int
     space: str
+    sketched: tuple[Identity, ...] = ()
 
     @classmethod
     def of(cls, training: TrainingSet) -> Self:
@@ -62,37 +66,68 @@ class Lineage:
             backbone_fingerprints=values("backbone_fingerprint"),
             runs=training.table.num_rows,
             space=spaces[0],
+            sketched=_sketched(training),
         )
 
-    def has_seen(self, fingerprint: str, name: str) -> bool:
-        """Return whether a dataset of this content or this name is among the training data."""
-        return fingerprint in self.fingerprints or name in self.datasets
+    def has_seen(self, target: Identity) -> bool:
+        """Return whether a dataset of this content or name, or a twin of it, is among the training data."""
+        return target.fingerprint in self.fingerprints or target.name in self.datasets or bool(self.twins_of(target))
 
-    def refuse(self, fingerprint: str, name: str) -> None:
+    def twins_of(self, target: Identity) -> tuple[str, ...]:
+        """Return the names of the datasets among the training data that hold largely the same images, as sketches tell."""
+        own = target.sketch
+        if own is None:
+            return ()
+        return tuple(seen.name for seen in self.sketched if seen.sketch and own.is_twin_of(seen.sketch))
+
+    def refuse(self, target: Identity) -> None:
         """Stop the use of the predictor on a dataset that it has seen.
 
         Raises:
-            LeakageError: a dataset of this content or this name is among the training data.
+            LeakageError: a dataset of this content or name, or a twin of it, is among the training data.
         """
-        if self.has_seen(fingerprint, name):
+        if self.has_seen(target):
+            twins = ", ".join(self.twins_of(target))
+            under = f" (as {twins}, which holds largely the same images)" if twins else ""
             raise LeakageError(
-                f"this predictor has learnt from dataset {name} ({fingerprint}) and would know its answers; "
-                f"train one that leaves it out. It has seen {', '.join(self.datasets)}"
+                f"this predictor has learnt from dataset {target.name} ({target.fingerprint}){under} and would know its "
+                f"answers; train one that leaves it out. It has seen {', '.join(self.datasets)}"
             )
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        sketched = [vars(seen) | {"sketch": seen.sketch.to_dict()} for seen in self.sketched if seen.sketch]
+        return {**vars(self), "sketched": sketched}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the lineage that `to_dict` wrote.
 
         Raises:
-            PredictorError: a field is missing or unknown.
+            PredictorError: a field is missing, unknown or damaged.
         """
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        sketched = plain.pop("sketched", ())  # predictors of earlier versions carry none
         try:
-            plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-            return cls(**plain)  # type: ignore[arg-type]
-        except TypeError as error:
+            seen = (Identity(**{**one, "sketch": Sketch.from_dict(one["sketch"])}) for one in sketched)
+            return cls(**plain, sketched=tuple(seen))
+        except (TypeError, KeyError, StoreError) as error:
             raise PredictorError(f"not a predictor's lineage: {error}") from error
+
+
+def seen_by_all(which: str, target: Identity, twins: Sequence[str], *, command: str) -> LeakageError:
+    """Return the error that says how to train predictors that have not seen `target`, or its first twin."""
+    under = f" (as {', '.join(twins)}, which holds largely the same images)" if twins else ""
+    return LeakageError(
+        f"all {which} have learnt from {target.name}{under}; "
+        f"train some without it: {command} --leave-out {twins[0] if twins else target.name}"
+    )
+
+
+def _sketched(training: TrainingSet) -> tuple[Identity, ...]:
+    columns = (training.table[name].to_pylist() for name in ("dataset_fingerprint", "dataset"))
+    names = dict(zip(*columns, strict=True))
+    return tuple(
+        Identity(name=names[fingerprint], fingerprint=fingerprint, sketch=sketch.shortened())
+        for fingerprint, sketch in sorted(training.sketches.items())
+    )

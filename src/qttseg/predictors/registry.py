@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qttseg import __version__
-from qttseg.errors import LeakageError, PredictorError
+from qttseg.errors import PredictorError
+from qttseg.metadata.datasets import Identity
+from qttseg.predictors.lineage import seen_by_all
 from qttseg.predictors.training import Trained
 
 if TYPE_CHECKING:
@@ -51,9 +53,9 @@ class Entry:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
 
-    def has_seen(self, name: str, fingerprint: str) -> bool:
-        """Return whether a dataset of this name or content is among its training data."""
-        return name in self.datasets or fingerprint in self.fingerprints
+    def has_seen(self, target: Identity) -> bool:
+        """Return whether a dataset of this name or content is among its training data; twins only its files can tell."""
+        return target.name in self.datasets or target.fingerprint in self.fingerprints
 
 
 def default_uri() -> str:
@@ -89,7 +91,9 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder:
             trained.save(Path(folder))
             self._client.log_artifacts(run.info.run_id, folder, _FOLDER)
-        tags = {name: _text(value) for name, value in lineage.to_dict().items()} | {"qttseg_version": __version__}
+        # Tags are for people and for finding: sketches, which are long, are in the files alone.
+        told = {name: _text(value) for name, value in lineage.to_dict().items() if name != "sketched"}
+        tags = told | {"qttseg_version": __version__}
         source = f"{run.info.artifact_uri}/{_FOLDER}"
         made = self._client.create_model_version(self._model, source, run.info.run_id, tags=tags)
         self._client.set_terminated(run.info.run_id)
@@ -130,30 +134,30 @@ class Registry:
         """
         return self._load(self.entry(name))
 
-    def load_for(self, name: str, fingerprint: str, *, allow_seen: bool = False) -> Trained:
+    def load_for(self, target: Identity, *, allow_seen: bool = False) -> Trained:
         """Return the right predictors for a target: the newest made without it, else the newest that have not seen it.
 
         Args:
-            name: The target's name.
-            fingerprint: Its fingerprint.
+            target: What they are for.
             allow_seen: Take the champion, whatever it has seen.
 
         Raises:
             PredictorError: there are no predictors.
-            LeakageError: all of them have learnt from the target.
+            LeakageError: all of them have learnt from the target or a twin of it.
         """
         if allow_seen:
             return self.load(CHAMPION)
         entries = self.entries()
         if not entries:
             raise PredictorError(f"no predictors in {self.uri}; train some with qttseg train")
-        unseen = [entry for entry in entries if not entry.has_seen(name, fingerprint)]
-        if not unseen:
-            raise LeakageError(
-                f"all predictors in {self.uri} have learnt from {name}; "
-                f"train some without it: qttseg train --leave-out {name}"
-            )
-        return self._load(next((entry for entry in unseen if name in entry.left_out), unseen[0]))
+        unseen = [entry for entry in entries if not entry.has_seen(target)]
+        twins: tuple[str, ...] = ()
+        for entry in sorted(unseen, key=lambda entry: target.name not in entry.left_out):
+            trained = self._load(entry)
+            if not trained.lineage.has_seen(target):
+                return trained
+            twins = trained.lineage.twins_of(target)
+        raise seen_by_all(f"predictors in {self.uri}", target, twins, command="qttseg train")
 
     def promote(self, name: str, alias: str) -> Entry:
         """Let `alias` point at the version of this number or alias, and return it.

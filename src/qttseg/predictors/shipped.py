@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qttseg.errors import LeakageError, PredictorError
+from qttseg.errors import PredictorError
+from qttseg.metadata.datasets import Identity
+from qttseg.predictors.lineage import seen_by_all
 from qttseg.predictors.training import Trained
 
 if TYPE_CHECKING:
@@ -35,46 +37,42 @@ def shipped(name: str = "all") -> Trained:
     return Trained.load(_FOLDER / name, version=VERSION)
 
 
-def shipped_for(name: str, fingerprint: str, *, allow_seen: bool = False) -> Trained:
-    """Return the shipped predictors for a target: of all datasets, or of those that remain without it.
+def shipped_for(target: Identity, *, allow_seen: bool = False) -> Trained:
+    """Return the shipped predictors for a target: of all datasets, or of those that remain without it or its twin.
 
     Args:
-        name: The target's name.
-        fingerprint: Its fingerprint.
+        target: What they are for.
         allow_seen: Take those of all, whatever they have seen.
 
     Raises:
-        LeakageError: all of them have learnt from the target.
+        LeakageError: all of them have learnt from the target or a twin of it.
     """
     best = shipped()
-    if allow_seen or not best.lineage.has_seen(fingerprint, name):
+    if allow_seen or not best.lineage.has_seen(target):
         return best
-    without = f"without-{name}"
-    if without in shipped_names():
-        trained = shipped(without)
-        if not trained.lineage.has_seen(fingerprint, name):
-            return trained
-    raise LeakageError(
-        f"all shipped predictors have learnt from {name}; train some without it: "
-        f"qttseg train --store shipped --leave-out {name}"
-    )
+    twins = best.lineage.twins_of(target)
+    for name in dict.fromkeys((target.name, *twins)):
+        if f"without-{name}" in shipped_names():
+            trained = shipped(f"without-{name}")
+            if not trained.lineage.has_seen(target):
+                return trained
+    raise seen_by_all("shipped predictors", target, twins, command="qttseg train --store shipped")
 
 
-def predictors_for(name: str, fingerprint: str, registry: Registry | None, *, allow_seen: bool = False) -> Trained:
+def predictors_for(target: Identity, registry: Registry | None, *, allow_seen: bool = False) -> Trained:
     """Return the right predictors for a target: those of the registry, if it has any, else the shipped ones.
 
     Args:
-        name: The target's name.
-        fingerprint: Its fingerprint.
+        target: What they are for.
         registry: Where to look first.
         allow_seen: Take predictors whatever they have seen.
 
     Raises:
-        LeakageError: all of them have learnt from the target.
+        LeakageError: all of them have learnt from the target or a twin of it.
     """
     if registry is None or not registry.exists:
-        return shipped_for(name, fingerprint, allow_seen=allow_seen)
+        return shipped_for(target, allow_seen=allow_seen)
     try:
-        return registry.load_for(name, fingerprint, allow_seen=allow_seen)
+        return registry.load_for(target, allow_seen=allow_seen)
     except PredictorError:
-        return shipped_for(name, fingerprint, allow_seen=allow_seen)
+        return shipped_for(target, allow_seen=allow_seen)

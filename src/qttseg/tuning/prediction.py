@@ -14,9 +14,9 @@ from PIL import Image
 from qttseg.errors import DatasetError
 from qttseg.metadata.colours import palette
 from qttseg.metadata.images import read_image
+from qttseg.metadata.overlays import painted
 from qttseg.pipelines.models import load_model
 from qttseg.pipelines.prompts import Box
-from qttseg.tuning.previews import painted
 
 if TYPE_CHECKING:
     from qttseg.pipelines.models import TunedModel

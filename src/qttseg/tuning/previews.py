@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from qttseg.metadata.colours import palette
 from qttseg.metadata.datasets import Sample
+from qttseg.metadata.overlays import painted
 
 _SIDE = 320
 _STRIP = 16
-_OPACITY = 0.55
 
 
 def side_by_side(sample: Sample, predicted: NDArray[np.uint8], score: float) -> Image.Image:
@@ -36,9 +35,3 @@ def side_by_side(sample: Sample, predicted: NDArray[np.uint8], score: float) -> 
         row.paste(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR), (place * size[0], _STRIP))
         draw.text((place * size[0] + 4, 2), title, fill="black")
     return row
-
-
-def painted(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `image` (h × w × 3) with a colour for each class over it; ignored pixels are grey."""
-    covered = (labels > 0)[..., None] * _OPACITY
-    return np.asarray(image * (1 - covered) + palette()[labels] * covered, np.uint8)

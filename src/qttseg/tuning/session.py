@@ -160,8 +160,8 @@ def tune(
 
     fingerprint = dataset.fingerprint
     if predictors is not None and not allow_seen:
-        predictors.performance.lineage.refuse(fingerprint, dataset.name)
-        predictors.cost.lineage.refuse(fingerprint, dataset.name)
+        predictors.performance.lineage.refuse(dataset.identity)
+        predictors.cost.lineage.refuse(dataset.identity)
     points = space.sample(candidates, seed=seed) if isinstance(candidates, int) else tuple(candidates)
     split = draw_split(dataset, protocol, seed=seed)
     reading = clock()

@@ -49,7 +49,7 @@ class QuickTune:
         from qttseg.predictors.shipped import predictors_for
 
         started = task.clock()
-        predictors = predictors_for(task.dataset.name, task.dataset.fingerprint, task.registry)
+        predictors = predictors_for(task.dataset.identity, task.registry)
         seconds = task.clock() - started
         candidates = self.candidates if self.lora else without_lora(self.candidates, seed=task.seed)
         outcome = tuned(task, predictors=predictors, candidates=candidates, policy=self._changed(task.seed))

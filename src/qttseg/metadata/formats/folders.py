@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import Dataset, Task
-from qttseg.metadata.folders import Description, class_ids, describe, in_threads, read_description, read_groups
+from qttseg.metadata.examination import in_threads
+from qttseg.metadata.folders import Description, class_ids, describe, read_description, read_groups
 from qttseg.metadata.formats.items import Item, Reading, known_rules
 from qttseg.metadata.formats.pairs import RULES, Pairing, find_pairs
 from qttseg.metadata.images import read_mask

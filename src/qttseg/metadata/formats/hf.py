@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import IGNORE, Dataset, Task
-from qttseg.metadata.folders import class_ids, describe, in_threads
+from qttseg.metadata.examination import in_threads
+from qttseg.metadata.folders import class_ids, describe
 from qttseg.metadata.formats.items import (
     MOST_CLASSES,
     Item,
@@ -109,6 +110,7 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
 def write(dataset: Dataset, folder: Path) -> None:
     """Write `data/train-00000-of-00001.parquet` with the columns image, mask and, where known, group; `id2label.json`."""
     import pyarrow.parquet as pq
+
     from datasets import Features, Image, Value
 
     features = Features({"image": Image(), "mask": Image()})
@@ -137,8 +139,9 @@ def write(dataset: Dataset, folder: Path) -> None:
 
 def _splits(path: Path, split: str | None) -> tuple[dict[str, datasets.Dataset], str | None]:
     """Return the rows of each split, and the folder that is to go when they are no longer used."""
-    from datasets import Dataset as Rows
     from datasets.exceptions import DatasetsError
+
+    from datasets import Dataset as Rows
 
     try:
         with _quietly():

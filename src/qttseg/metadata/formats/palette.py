@@ -16,7 +16,8 @@ from PIL import Image
 from qttseg.errors import DatasetError
 from qttseg.metadata.colours import nearest_ids, packed, palette
 from qttseg.metadata.datasets import IGNORE, Dataset
-from qttseg.metadata.folders import MOST_INFERRED_CLASSES, in_threads, read_description, read_groups
+from qttseg.metadata.examination import in_threads
+from qttseg.metadata.folders import MOST_INFERRED_CLASSES, read_description, read_groups
 from qttseg.metadata.formats.folders import items_of
 from qttseg.metadata.formats.items import Reading, image_file, known_rules, png, read_json
 from qttseg.metadata.formats.pairs import RULES, find_pairs

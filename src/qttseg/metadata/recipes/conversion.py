@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.folders import in_threads
+from qttseg.metadata.examination import in_threads
 from qttseg.metadata.formats.writing import FolderWriter
 from qttseg.metadata.library import installing
 from qttseg.metadata.recipes.differences import differences_of, report
