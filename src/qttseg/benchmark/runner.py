@@ -172,7 +172,6 @@ def _apart(arena: Arena, work: Sequence[tuple[Job, Dataset]], *, workers: int, c
     run = Apart(device=arena.device, registry=None if arena.registry is None else arena.registry.uri)
     for (job, _), answer in run_apart(run, work, workers=workers, cpus=cpus):
         if isinstance(answer, Lost):
-            reason = f"its process died again and again: {answer}"
-            yield Result(**vars(job), status=Status.FAILED, reason=reason, finished_at=time.time())
+            yield Result(**vars(job), status=Status.FAILED, reason=str(answer), finished_at=time.time())
         else:
             yield answer

@@ -35,7 +35,11 @@ RESERVE = 1.5
 """Seconds of the budget for Ray Tune's way out and for making the best model again."""
 
 _STATE = "state.safetensors"
-_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # or Ctrl-C would end in half a result
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +155,7 @@ def _fit(goal: _Goal) -> tuple[_Diary, tuple[int, FineTuningState] | None]:
             failure_config=tune.FailureConfig(fail_fast=True),
         ),
     )
-    with _environment(_QUIET):
+    with _environment(_SETTINGS):
         results = tuner.fit()
     if results.errors:
         raise results.errors[0]

@@ -78,8 +78,10 @@ class RayExecutor:
         """
         if not runs:
             return
+        found = ray.is_initialized()
         with connected(self.address, cpus=math.ceil(self.workers * self.cpus)):
-            self._check_gpus()
+            if not found:
+                self._check_gpus()
             pool = _Pool(self, make_work, WorkQueue(runs, cost=cost, pack=self.pack, workers=self.workers))
             try:
                 yield from pool.curves()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from qttseg.errors import CollectionError
 from qttseg.platform.cores import limit_threads, own_cores, pin
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 class Lost(Exception):  # noqa: N818 (an outcome, not an error of the program)
-    """A job whose process died again and again; the text says how."""
+    """A job that came to no end: it raised, or its process died again and again; the text says how."""
 
 
 def run_apart(
@@ -58,8 +58,10 @@ def run_apart(
             free.append(own)
             try:
                 answer = ray.get(done)
+            except RayTaskError as error:
+                answer = Lost(f"{type(error.cause).__name__}: {error.cause}")
             except RayError as error:
-                answer = Lost(" ".join(str(error).split()))
+                answer = Lost(f"its process died {retries + 1} times: {' '.join(str(error).split())}")
             yield job, answer
 
 
