@@ -59,7 +59,7 @@ def anytime_curves(results: Iterable[Result], *, points: int = 61) -> tuple[Anyt
         if result.status is Status.OK and result.trajectory and result.budget is not None:
             column = Column(method=result.method, budget=result.budget)
             jobs[column][result.dataset_fingerprint, result.seed] = result
-    curves = []
+    curves: list[AnytimeCurve] = []
     for budget in sorted(budget for budget in budgets_of(jobs) if budget is not None):
         rivals = {column: own for column, own in jobs.items() if column.budget == budget}
         shared = set.intersection(*(set(own) for own in rivals.values()))

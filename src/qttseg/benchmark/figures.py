@@ -5,11 +5,12 @@ Every maker returns a figure with its caption, or None where the results may hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from qttseg.benchmark.anytime import anytime_curves
 from qttseg.benchmark.captions import conditions_of
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Format = Literal["png", "svg"]
-
-STYLE: Mapping[str, object] = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "none",  # text stays text: small files that can be searched and read aloud
-    "svg.hashsalt": "qttseg",
-}
-"""Matplotlib settings of all figures; the salt gives the same SVG for the same results."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
@@ -45,19 +35,33 @@ class Drawn:
     caption: str
 
 
-def write_figures(results: Sequence[Result], folder: Path, *, gallery: Gallery, format_: Format) -> dict[Path, str]:
-    """Draw every figure that `results` have something for, and `captions.md`; return captions by file.
-
-    Results of several protocols or backbones get figures of their own, protocol and backbone in their names.
-    """
+def styled() -> AbstractContextManager[None]:
+    """Return a context in which figures are drawn and saved in one style."""
     from matplotlib import rc_context
 
+    return rc_context(
+        {
+            "font.size": 9.0,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.fonttype": "none",  # text stays text: small files that can be searched and read aloud
+            "svg.hashsalt": "qttseg",  # the same results give the same file
+        }
+    )
+
+
+def write_figures(results: Sequence[Result], folder: Path, *, gallery: Gallery, format_: str) -> dict[Path, str]:
+    """Draw every figure that `results` have something for, and `captions.md`; return captions by file.
+
+    Results of several protocols or backbones get figures of their own, protocol and backbone in their names. The format is
+    one that matplotlib knows, as `png` or `svg`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     groups = comparable(results)
     written = {}
     for group in groups:
         suffix = f"-{group[0].protocol.id}-{group[0].backbone_fingerprint[:6]}" if len(groups) > 1 else ""
-        with rc_context(dict(STYLE)):
+        with styled():
             for drawn in drawn_figures(group, gallery):
                 file = folder / f"{drawn.name}{suffix}.{format_}"
                 drawn.figure.savefig(file, dpi=200, metadata={"Date": None} if format_ == "svg" else None)
@@ -70,11 +74,12 @@ def write_figures(results: Sequence[Result], folder: Path, *, gallery: Gallery, 
 def drawn_figures(results: Sequence[Result], gallery: Gallery) -> list[Drawn]:
     """Return the figures of `results`, which share protocol and backbone."""
     conditions = conditions_of(results)
-    made: dict[str, tuple[Figure, str] | None] = {"bars": draw_bars(results), "anytime": draw_anytime(results)}
-    made |= {f"ranks{_at(ranking)}": draw_ranking(ranking) for ranking in rankings(results)}
-    made |= {
-        f"examples-{task}": draw_examples([result for result in results if result.task == task], gallery)
-        for task in sorted({result.task for result in results})
+    tasks = sorted({result.task for result in results})
+    made: dict[str, tuple[Figure, str] | None] = {
+        "bars": draw_bars(results),
+        "anytime": draw_anytime(results),
+        **{f"ranks{_at(ranking)}": draw_ranking(ranking) for ranking in rankings(results)},
+        **{f"examples-{task}": draw_examples([one for one in results if one.task == task], gallery) for task in tasks},
     }
     return [
         Drawn(name=name, figure=found[0], caption=f"{found[1]} {conditions}") for name, found in made.items() if found

@@ -63,8 +63,8 @@ def paper(
     """The paper's Tables 1 (binary) and 2 (multiclass) from results, the paper's figures beside."""
     from qttseg.benchmark.tables import comparable
 
-    made = (made for group in comparable(_found(results, methods, datasets)) for made in paper_tables(group))
-    _print(made, format_, out_file)
+    groups = comparable(_found(results, methods, datasets))
+    _print((table for group in groups for table in paper_tables(group)), format_, out_file)
 
 
 @tables.command(epilog="Example: qttseg tables summary --results results")

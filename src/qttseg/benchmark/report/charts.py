@@ -35,7 +35,7 @@ ROW = 24
 def bar_chart(results: Sequence[Result]) -> Specification:
     """Return mean scores over the ticked datasets at each budget (QTT-SEG, Figure 2)."""
     rows = _score_rows(results)
-    groups = list(dict.fromkeys(row["budget"] for row in rows))
+    groups = list(dict.fromkeys(str(row["budget"]) for row in rows))
     base = _chart(results, rows).transform_aggregate(
         groupby=["method", "budget"], score="mean(mean)", deviation="mean(deviation)", count="count()"
     )

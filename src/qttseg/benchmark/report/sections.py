@@ -11,7 +11,7 @@ from io import BytesIO
 
 from qttseg.benchmark.captions import conditions_of
 from qttseg.benchmark.colours import colours
-from qttseg.benchmark.figures import STYLE, draw_ranking
+from qttseg.benchmark.figures import draw_ranking, styled
 from qttseg.benchmark.gallery import Example, Gallery, picture
 from qttseg.benchmark.report.charts import Specification, anytime_chart, bar_chart, dot_chart
 from qttseg.benchmark.results import Result, Status
@@ -168,10 +168,8 @@ def _choices(results: Sequence[Result]) -> dict[str, tuple[Choice, ...]]:
 
 
 def _diagrams(results: Sequence[Result]) -> tuple[tuple[str, str], ...]:
-    from matplotlib import rc_context
-
     made = []
-    with rc_context(dict(STYLE)):
+    with styled():
         for ranking in rankings(results):
             figure, _ = draw_ranking(ranking)
             file = BytesIO()
