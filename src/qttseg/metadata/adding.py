@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def _write(
     folder: Path, name: str, reading: Reading, *, link: bool, skip_bad: bool, progress: Progress | None
 ) -> list[str]:
     """Write all pairs and `dataset.json`; return what is wrong with the pairs that were left out."""
-    writer, done, total = FolderWriter(folder), [0], len(reading.items)
+    writer, done, total = FolderWriter(folder), itertools.count(1), len(reading.items)
 
     def work(item: Item) -> str | None:
         try:
@@ -124,9 +125,8 @@ def _write(
         except DatasetError as error:
             return str(error)
         finally:
-            done[0] += 1
             if progress is not None:
-                progress(done[0], total)
+                progress(next(done), total)
         return None
 
     outcomes = in_threads(work, reading.items)

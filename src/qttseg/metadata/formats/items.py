@@ -114,7 +114,7 @@ class Reading:
             DatasetError: there is no item, or there are too many classes.
         """
         if not self.items:
-            raise DatasetError(f"no image with a mask was found; {'; '.join(self.left_out) or 'look at the path'}")
+            raise DatasetError(f"no image with a mask was found; {'; '.join(self.left_out[:5]) or 'look at the path'}")
         if len(self.classes) > MOST_CLASSES + 1:
             raise DatasetError(
                 f"there are {len(self.classes) - 1} classes, but a mask holds at most {MOST_CLASSES}; unite some"
