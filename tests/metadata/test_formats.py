@@ -500,11 +500,11 @@ def test_hugging_face_columns_are_found_or_asked_for(tiles, tmp_path: Path) -> N
         add("mine", tmp_path / "hf")
     found = Dataset.from_hf(tmp_path / "hf/train-00000-of-00001.parquet", image="photo")
     assert same(dataset, found)
-    DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "saved")
+    DatasetDict(train=rows, test=rows, blind=rows.remove_columns("annotation")).save_to_disk(tmp_path / "saved")
     both = Dataset.from_hf(tmp_path / "saved", image="photo")
     assert len(both) == 10
     assert len(Dataset.from_hf(tmp_path / "saved", image="photo", split="test")) == 5
-    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+    with pytest.raises(DatasetError, match="no split 'val'; it has train, test, blind"):
         Dataset.from_hf(tmp_path / "saved", image="photo", split="val")
 
 
