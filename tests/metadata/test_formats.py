@@ -206,6 +206,7 @@ def test_coco_outlines_follow_a_turned_photo(tmp_path: Path, orientation: int, s
         ({"segmentation": [[1, 2, 3, 4, "x", 6]]}, "a polygon must be a list"),
         ({"segmentation": [[0, 0, 1e9, 0, 5, 5]]}, "far outside its image"),
         ({"segmentation": [[0, 0, float("nan"), 0, 5, 5]]}, "far outside its image"),
+        ({"segmentation": [[0, 0, 10**400, 0, 5, 5]]}, "far outside its image"),
         ({"segmentation": "?"}, "neither polygons nor run lengths"),
         ({"segmentation": {"size": [10, 14], "counts": [1, 2]}}, "do not add up"),
         ({"segmentation": {"size": [10, 14], "counts": [-1, 141]}}, "do not add up"),
@@ -229,6 +230,8 @@ def test_a_wrong_coco_annotation_is_named(tmp_path: Path, annotation: dict, mess
         ({"height": 11}, "is 14 x 10, but its COCO file says 14 x 11"),
         ({"file_name": "../../secret.png"}, "relative path"),
         ({"file_name": None}, "relative path"),
+        ({"file_name": "x" * 300}, "relative path"),
+        ({"id": "9" * 5000}, "not a number"),
         ({"id": "one"}, "id is 'one'"),
     ],
 )

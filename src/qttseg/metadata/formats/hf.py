@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import weakref
@@ -183,7 +184,7 @@ def _load(path: Path) -> tuple[datasets.Dataset | datasets.DatasetDict, str | No
     try:
         tables: dict[str, list[str]] = {}
         for file in [path] if path.is_file() else [file for file in walk(path) if file.suffix == ".parquet"]:
-            if file.name not in _METADATA:
+            if file.name not in _METADATA and file.is_file():
                 tables.setdefault(_split_of(file), []).append(str(file))
         loaded = (
             load_dataset("parquet", data_files=tables, cache_dir=scratch)
@@ -297,7 +298,7 @@ def _named(path: Path) -> dict[int, str]:
     if not file.is_file():
         return {}
     values = read_json(file)
-    if not all(label.isdecimal() and isinstance(name, str) for label, name in values.items()):
+    if not all(re.fullmatch("[0-9]{1,9}", label) and isinstance(name, str) for label, name in values.items()):
         raise DatasetError(f"{file}: must map class ids to names")
     return {int(label): str(name) for label, name in values.items()}
 
@@ -313,6 +314,8 @@ def _from_hub(name: Path) -> Path | None:
 
 
 def _names_files(file: Path) -> bool:
+    if not file.is_file():  # a pipe would be waited for
+        return False
     try:
         with file.open("rb") as opened:
             return b"file_name" in opened.read(2**16)

@@ -209,6 +209,8 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         DatasetError: there is none.
     """
+    if not file.is_file():  # a pipe would be waited for
+        raise DatasetError(f"{file}: is no file; put it there")
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError, MemoryError) as error:
