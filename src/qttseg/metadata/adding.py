@@ -129,7 +129,7 @@ def _write(
                 progress(next(done), total)
         return None
 
-    outcomes = in_threads(work, reading.items)
+    outcomes = list(in_threads(work, reading.items))
     bad = [problem for problem in outcomes if problem is not None]
     kept = [item for item, problem in zip(reading.items, outcomes, strict=True) if problem is None]
     if bad and (not skip_bad or not kept):

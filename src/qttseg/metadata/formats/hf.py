@@ -287,7 +287,7 @@ def _classes(path: Path, masks: Sequence[Callable[[], NDArray[np.uint8]]]) -> tu
         labels = [label for label in named if 0 <= label <= MOST_CLASSES]
         classes = tuple(named.get(label, f"class {label}") for label in range(max(labels, default=0) + 1))
         return "binary" if len(classes) == 2 else "multiclass", classes, IGNORE in named
-    found = describe(path, {}, lambda: in_threads(lambda mask: np.unique(mask()), masks))
+    found = describe(path, {}, lambda: list(in_threads(lambda mask: np.unique(mask()), masks)))
     return found.task, found.classes, False
 
 
