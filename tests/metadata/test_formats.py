@@ -9,6 +9,7 @@ import pickle
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,9 @@ def test_drawn_datasets_without_files_are_exported_too(tmp_path: Path, discs) ->
         export(discs(3), tmp_path / "other", format="supervisely")
     with pytest.raises(DatasetError, match="exists and is not empty"):
         export(discs(3), tmp_path / "out", format="coco")
+    names = ("../escaped", *discs(3).names[1:])
+    with pytest.raises(DatasetError, match="'../escaped' cannot be a file's name"):
+        export(replace(discs(3), names=names), tmp_path / "other", format="coco")
 
 
 @pytest.mark.parametrize("form", FORMATS[:1] + FORMATS[3:])

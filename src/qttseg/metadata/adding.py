@@ -13,7 +13,7 @@ from qttseg.metadata.archives import is_archive, unpack
 from qttseg.metadata.aside import appearing
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.folders import in_threads
-from qttseg.metadata.formats.items import Item, Reading, groups_of
+from qttseg.metadata.formats.items import Item, Reading, groups_of, plain_name
 from qttseg.metadata.formats.registry import detect, format_named, innermost, writable_format
 from qttseg.metadata.formats.writing import FolderWriter
 from qttseg.metadata.library import data_home, installing
@@ -97,8 +97,14 @@ def export(dataset: Dataset, folder: str | Path, *, format: str) -> None:  # noq
         DatasetError: the format is unknown or cannot hold the dataset, an item is damaged, or the disk refuses.
     """
     form = writable_format(format)
-    with appearing(Path(folder)) as aside:
-        form.write(dataset, aside)
+    wrong = [name for name in dataset.names if name != plain_name(name)]
+    if wrong:
+        raise DatasetError(f"dataset {dataset.name}: the item {wrong[0]!r} cannot be a file's name; rename it")
+    try:
+        with appearing(Path(folder)) as aside:
+            form.write(dataset, aside)
+    except UnicodeError as error:
+        raise DatasetError(f"dataset {dataset.name}: a name is no Unicode text ({error}); rename its file") from error
 
 
 def open_dataset(path: str | Path, *, format: str = AUTO, name: str | None = None, rules: Mapping[str, str]) -> Dataset:  # noqa: A002

@@ -227,7 +227,7 @@ def unique_names(paths: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     found: list[str] = []
     for path in pure:
-        name = plain = _plain(path.stem if stems[path.stem] == 1 else "_".join((*path.parts[:-1], path.stem)))
+        name = plain = plain_name(path.stem if stems[path.stem] == 1 else "_".join((*path.parts[:-1], path.stem)))
         again = 1
         while name in taken:
             again += 1
@@ -237,7 +237,7 @@ def unique_names(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return `name` without what a file name cannot begin with or hold."""
     return re.sub(r"^[.]|[/\\\0-\x1f]", "_", name) or "_"
 
