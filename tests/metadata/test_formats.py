@@ -113,7 +113,7 @@ def test_drawn_datasets_without_files_are_exported_too(tmp_path: Path, discs) ->
     with pytest.raises(DatasetError, match="exists and is not empty"):
         export(discs(3), tmp_path / "out", format="coco")
     names = ("../escaped", *discs(3).names[1:])
-    with pytest.raises(DatasetError, match="'../escaped' cannot be a file's name"):
+    with pytest.raises(DatasetError, match="escaped' cannot be a file's name"):
         export(replace(discs(3), names=names), tmp_path / "other", format="coco")
 
 
