@@ -60,7 +60,7 @@ def test_an_archive_is_added_whatever_its_wrapping(tiles: Path, home: Path, kind
     assert again.groups == ("a", "a", "b", "b", "c")
     assert '"licence": "CC0"' in (home / "mine/dataset.json").read_text()
     assert sorted(path.name for path in (home / "mine").iterdir()) == ["dataset.json", "images", "masks"]
-    assert calls[-1] == (5, 5)
+    assert sorted(calls) == [(done, 5) for done in range(1, 6)]
     assert verify(home / "mine").usable
 
 
@@ -199,7 +199,7 @@ def test_a_read_only_source_is_only_read(tiles: Path) -> None:
 
 
 def test_two_who_add_one_name_at_once_do_not_mix(tiles: Path, home: Path) -> None:
-    barrier, outcomes = threading.Barrier(2), []
+    barrier, outcomes = threading.Barrier(2, timeout=60), []
 
     def work() -> None:
         barrier.wait()

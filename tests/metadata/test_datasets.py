@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -105,8 +106,13 @@ def test_a_wrong_description_names_file_and_mend(tmp_path: Path, values: dict[st
 
 def test_a_broken_description_is_an_error_of_ours(tmp_path: Path) -> None:
     root = write(tmp_path / "d")
-    (root / "dataset.json").write_text("{")
-    with pytest.raises(DatasetError, match="is not JSON"):
+    for text in ("{", "[" * 100_000):
+        (root / "dataset.json").write_text(text)
+        with pytest.raises(DatasetError, match="is not JSON"):
+            Dataset.from_folders(root)
+    (root / "dataset.json").unlink()
+    os.mkfifo(root / "dataset.json")
+    with pytest.raises(DatasetError, match="is no file"):
         Dataset.from_folders(root)
 
 

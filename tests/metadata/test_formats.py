@@ -9,6 +9,7 @@ import pickle
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,9 @@ def test_drawn_datasets_without_files_are_exported_too(tmp_path: Path, discs) ->
         export(discs(3), tmp_path / "other", format="supervisely")
     with pytest.raises(DatasetError, match="exists and is not empty"):
         export(discs(3), tmp_path / "out", format="coco")
+    names = ("../escaped", *discs(3).names[1:])
+    with pytest.raises(DatasetError, match="escaped' cannot be a file's name"):
+        export(replace(discs(3), names=names), tmp_path / "other", format="coco")
 
 
 @pytest.mark.parametrize("form", FORMATS[:1] + FORMATS[3:])
@@ -206,6 +210,7 @@ def test_coco_outlines_follow_a_turned_photo(tmp_path: Path, orientation: int, s
         ({"segmentation": [[1, 2, 3, 4, "x", 6]]}, "a polygon must be a list"),
         ({"segmentation": [[0, 0, 1e9, 0, 5, 5]]}, "far outside its image"),
         ({"segmentation": [[0, 0, float("nan"), 0, 5, 5]]}, "far outside its image"),
+        ({"segmentation": [[0, 0, 10**400, 0, 5, 5]]}, "far outside its image"),
         ({"segmentation": "?"}, "neither polygons nor run lengths"),
         ({"segmentation": {"size": [10, 14], "counts": [1, 2]}}, "do not add up"),
         ({"segmentation": {"size": [10, 14], "counts": [-1, 141]}}, "do not add up"),
@@ -229,6 +234,8 @@ def test_a_wrong_coco_annotation_is_named(tmp_path: Path, annotation: dict, mess
         ({"height": 11}, "is 14 x 10, but its COCO file says 14 x 11"),
         ({"file_name": "../../secret.png"}, "relative path"),
         ({"file_name": None}, "relative path"),
+        ({"file_name": "x" * 300}, "relative path"),
+        ({"id": "9" * 5000}, "not a number"),
         ({"id": "one"}, "id is 'one'"),
     ],
 )
@@ -500,11 +507,11 @@ def test_hugging_face_columns_are_found_or_asked_for(tiles, tmp_path: Path) -> N
         add("mine", tmp_path / "hf")
     found = Dataset.from_hf(tmp_path / "hf/train-00000-of-00001.parquet", image="photo")
     assert same(dataset, found)
-    DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "saved")
+    DatasetDict(train=rows, test=rows, blind=rows.remove_columns("annotation")).save_to_disk(tmp_path / "saved")
     both = Dataset.from_hf(tmp_path / "saved", image="photo")
     assert len(both) == 10
     assert len(Dataset.from_hf(tmp_path / "saved", image="photo", split="test")) == 5
-    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+    with pytest.raises(DatasetError, match="no split 'val'; it has train, test, blind"):
         Dataset.from_hf(tmp_path / "saved", image="photo", split="val")
 
 

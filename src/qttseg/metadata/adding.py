@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from qttseg.metadata.archives import is_archive, unpack
 from qttseg.metadata.aside import appearing
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.examination import in_threads
-from qttseg.metadata.formats.items import Item, Reading, groups_of
+from qttseg.metadata.formats.items import Item, Reading, groups_of, plain_name
 from qttseg.metadata.formats.registry import detect, format_named, innermost, writable_format
 from qttseg.metadata.formats.writing import FolderWriter
 from qttseg.metadata.library import data_home, installing
@@ -96,8 +97,14 @@ def export(dataset: Dataset, folder: str | Path, *, format: str) -> None:  # noq
         DatasetError: the format is unknown or cannot hold the dataset, an item is damaged, or the disk refuses.
     """
     form = writable_format(format)
-    with appearing(Path(folder)) as aside:
-        form.write(dataset, aside)
+    wrong = [name for name in dataset.names if name != plain_name(name)]
+    if wrong:
+        raise DatasetError(f"dataset {dataset.name}: the item {wrong[0]!r} cannot be a file's name; rename it")
+    try:
+        with appearing(Path(folder)) as aside:
+            form.write(dataset, aside)
+    except UnicodeError as error:
+        raise DatasetError(f"dataset {dataset.name}: a name is no Unicode text ({error}); rename its file") from error
 
 
 def open_dataset(path: str | Path, *, format: str = AUTO, name: str | None = None, rules: Mapping[str, str]) -> Dataset:  # noqa: A002
@@ -115,7 +122,7 @@ def _write(
     folder: Path, name: str, reading: Reading, *, link: bool, skip_bad: bool, progress: Progress | None
 ) -> list[str]:
     """Write all pairs and `dataset.json`; return what is wrong with the pairs that were left out."""
-    writer, done, total = FolderWriter(folder), [0], len(reading.items)
+    writer, done, total = FolderWriter(folder), itertools.count(1), len(reading.items)
 
     def work(item: Item) -> str | None:
         try:
@@ -124,9 +131,8 @@ def _write(
         except DatasetError as error:
             return str(error)
         finally:
-            done[0] += 1
             if progress is not None:
-                progress(done[0], total)
+                progress(next(done), total)
         return None
 
     outcomes = list(in_threads(work, reading.items))

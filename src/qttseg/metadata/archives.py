@@ -12,15 +12,19 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 from qttseg.errors import DatasetError
 
-_OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
+_OPENERS: tuple[tuple[bytes, Callable[..., _Readable]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ", lzma.open),
+)
 _LONGEST_HEADER = 2**20
 _MOST_FOLDERS = 50
 _UNREADABLE = (
@@ -160,8 +164,11 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 def _of_tar(archive: Path, most: int) -> Iterator[_Member]:
     with archive.open("rb") as file:
         magic = file.read(6)
-    opener = next((opener for start, opener in _OPENERS if magic.startswith(start)), open)
-    with closing(_Fuse(opener(archive, "rb"))) as fuse, tarfile.open(fileobj=fuse, mode="r|") as opened:
+    opener: Callable[..., _Readable] = next((opener for start, opener in _OPENERS if magic.startswith(start)), open)
+    with (
+        closing(_Fuse(opener(archive, "rb"))) as fuse,
+        tarfile.open(fileobj=cast("IO[bytes]", fuse), mode="r|") as opened,
+    ):
         fuse.allow(_LONGEST_HEADER)
         for info in opened:
             strange = None if info.isreg() or info.isdir() else "link or device"

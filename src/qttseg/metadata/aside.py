@@ -13,6 +13,16 @@ from pathlib import Path
 from qttseg.errors import DatasetError, QttSegError
 
 
+def check_free(target: Path, *, refusal: type[QttSegError] = DatasetError) -> None:
+    """Check that `target` can be made.
+
+    Raises:
+        QttSegError: as `refusal`; it exists and is no empty folder.
+    """
+    if target.is_symlink() or target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise refusal(f"{target} exists and is not empty; choose another name, or move it away")
+
+
 @contextmanager
 def appearing(target: Path, *, refusal: type[QttSegError] = DatasetError) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes `target` in one step when the block ends, and vanishes if it fails.
@@ -28,8 +38,7 @@ def appearing(target: Path, *, refusal: type[QttSegError] = DatasetError) -> Ite
         QttSegError: as `refusal`; `target` exists, or the disk is full or refuses. Nothing is left behind then.
     """
     target = target.absolute()
-    if target.is_symlink() or target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise refusal(f"{target} exists and is not empty; choose another name, or move it away")
+    check_free(target, refusal=refusal)
     aside = hidden_beside(target)
     lock = None
     try:

@@ -176,7 +176,7 @@ class Dataset:
         """
         from qttseg.metadata.adding import open_dataset
 
-        rules = {} if images is None else {"images": str(images)}
+        rules = {} if images is None else {"images": str(Path(images).absolute())}
         return open_dataset(path, format="coco", name=name, rules=rules)
 
     @classmethod

@@ -279,9 +279,11 @@ def read_description(root: Path) -> dict[str, object]:
     file = root / "dataset.json"
     if not file.exists():
         return {}
+    if not file.is_file():  # a pipe would be waited for
+        raise DatasetError(f"{file} is no file; replace or remove it")
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{file} is not JSON: {error}; mend it, or remove it to have the classes inferred"
         ) from error

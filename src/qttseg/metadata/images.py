@@ -24,16 +24,16 @@ from PIL import (
 from qttseg.errors import DatasetError
 
 # By content, whatever the suffix. Left out is what Pillow hands to other programs (EPS) or nobody keeps datasets in.
-# Named by their modules, so that these are loaded here and not by several threads at once, which Pillow does not bear.
-_FORMATS = (
-    BmpImagePlugin.BmpImageFile.format,
-    GifImagePlugin.GifImageFile.format,
-    JpegImagePlugin.JpegImageFile.format,  # MPO too, as phones write it
-    PngImagePlugin.PngImageFile.format,
-    PpmImagePlugin.PpmImageFile.format,
-    TiffImagePlugin.TiffImageFile.format,
-    WebPImagePlugin.WebPImageFile.format,
-)
+# The modules are imported here, and not by several threads at once when files are read, which Pillow does not bear.
+_FORMATS = {
+    "BMP": BmpImagePlugin,
+    "GIF": GifImagePlugin,
+    "JPEG": JpegImagePlugin,  # MPO too, as phones write it
+    "PNG": PngImagePlugin,
+    "PPM": PpmImagePlugin,
+    "TIFF": TiffImagePlugin,
+    "WEBP": WebPImagePlugin,
+}
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif"}
 
 # What Pillow is known to raise for damaged files, besides its own OSErrors.
@@ -129,12 +129,12 @@ def _open(file: Path, content: bytes | None) -> Image.Image:
 
 def _opened(file: Path, content: bytes | None) -> Image.Image:
     if content is not None:
-        return Image.open(io.BytesIO(content), formats=_FORMATS)
+        return Image.open(io.BytesIO(content), formats=tuple(_FORMATS))
     if file.exists() and not file.is_file():  # a pipe would be waited for, a device read for ever
         raise DatasetError(f"{file}: is no ordinary file; replace or remove it")
     if file.is_file() and not file.stat().st_size:
         raise DatasetError(f"{file}: is empty; get it anew, or remove it")
-    return Image.open(file, formats=_FORMATS)
+    return Image.open(file, formats=tuple(_FORMATS))
 
 
 def _unreadable(file: Path, error: Exception) -> DatasetError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from qttseg import __version__
 from qttseg.errors import StoreError
+from qttseg.metadata.aside import appearing, check_free
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.store import CurveStore
 from qttseg.pipelines.models import save_model
@@ -26,8 +25,7 @@ def check_target(folder: Path) -> None:
     Raises:
         StoreError: it exists and is no empty folder.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise StoreError(f"{folder} exists and is not empty; choose another folder, or move it away")
+    check_free(folder, refusal=StoreError)
 
 
 def write_result(folder: Path, result: TuningResult, dataset: Dataset) -> None:
@@ -40,17 +38,8 @@ def write_result(folder: Path, result: TuningResult, dataset: Dataset) -> None:
     Raises:
         StoreError: `folder` is not empty, or writing fails.
     """
-    folder = folder.absolute()
-    check_target(folder)
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    try:
-        aside.mkdir(parents=True)
+    with appearing(folder, refusal=StoreError) as aside:
         _write_all(aside, result, dataset)
-        aside.replace(folder)
-    except OSError as error:
-        raise StoreError(f"the result cannot be written to {folder}: {error}; make room or choose another") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_all(folder: Path, result: TuningResult, dataset: Dataset) -> None:

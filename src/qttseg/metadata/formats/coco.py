@@ -22,6 +22,8 @@ from qttseg.metadata.images import read_header
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _BACKGROUND = "background"
 _TRIED = 20
+_DIGITS = 20
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
 
     Args:
         path: The JSON file, or a folder that holds it or them.
-        rules: `images` is the folder that file names are relative to, where it is not found beside the JSON file.
+        rules: `images` is the folder that file names are relative to (itself relative to that of the JSON file), where
+            it is not found near the JSON file.
 
     Raises:
         DatasetError: the JSON is malformed, no image is found, or no annotation has an outline.
@@ -67,7 +70,7 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
     found: list[tuple[Path, Mapping[str, object], tuple[_Outline, ...]]] = []
     left_out: list[str] = []
     for document in documents:
-        images = Path(rules["images"]) if "images" in rules else None
+        images = (path if path.is_dir() else path.parent) / rules["images"] if "images" in rules else None
         pairs, missing = document.items(images)
         found += pairs
         left_out += [*missing, *document.left_out]
@@ -97,7 +100,7 @@ def write(dataset: Dataset, folder: Path) -> None:
         content, suffix = image_file(dataset, index)
         (folder / "images" / f"{name}{suffix}").write_bytes(content)
         mask = dataset[index].mask
-        image = {
+        image: dict[str, object] = {
             "id": index + 1,
             "file_name": f"images/{name}{suffix}",
             "height": mask.shape[0],
@@ -249,7 +252,10 @@ def _polygons(outline: _Outline, height: int, width: int) -> Iterator[list[float
     for polygon in outline.segmentation:
         if not isinstance(polygon, list) or len(polygon) % 2 or not all(isinstance(at, int | float) for at in polygon):
             raise DatasetError(f"{outline.where}: a polygon must be a list x1, y1, x2, y2, …")
-        points = np.array(polygon, np.float64).reshape(-1, 2)
+        try:
+            points = np.array(polygon, np.float64).reshape(-1, 2)
+        except OverflowError:
+            points = np.array([[np.inf, np.inf]])
         if not (np.isfinite(points).all() and (np.abs(points) <= 2.0 * np.array([width, height]) + 16).all()):
             raise DatasetError(f"{outline.where}: a polygon lies far outside its image of {width} x {height}")
         if len(points) >= 3:
@@ -317,16 +323,17 @@ def _rows(values: Mapping[str, object], key: str, file: Path) -> list[Mapping[st
 
 def _whole(row: Mapping[str, object], key: str, file: Path) -> int:
     value = row.get(key)
-    if isinstance(value, str) and value.isdecimal():  # some tools write ids as text
+    if isinstance(value, str) and value.isdecimal() and len(value) < _DIGITS:  # some tools write ids as text
         value = int(value)
     if not isinstance(value, int):
-        raise DatasetError(f"{file}: {key} is {value!r}, not a number, in {str(row)[:80]}")
+        raise DatasetError(f"{file}: {key} is {repr(value)[:40]}, not a number, in {str(row)[:80]}")
     return value
 
 
 def _relative(row: Mapping[str, object], file: Path) -> PurePosixPath:
     name = row.get("file_name")
     path = PurePosixPath(name.replace("\\", "/")) if isinstance(name, str) else PurePosixPath()
-    if not path.parts or ".." in path.parts or "\0" in str(name):
-        raise DatasetError(f"{file}: the file name {name!r} must be a relative path without '..'")
+    long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in path.parts)
+    if not path.parts or ".." in path.parts or "\0" in str(name) or long:
+        raise DatasetError(f"{file}: the file name {str(name)[:99]!r} must be a relative path without '..'")
     return PurePosixPath(path.name) if path.is_absolute() else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -119,7 +120,7 @@ def _between(file: Path, values: NDArray[np.uint8]) -> int:
 
 def _threshold(rules: Mapping[str, str]) -> int | None:
     text = rules.get("threshold")
-    if text is not None and (not text.isdecimal() or int(text) > 254):
+    if text is not None and (not re.fullmatch("[0-9]{1,3}", text) or int(text) > 254):
         raise DatasetError(f"--rule threshold={text} must be a number from 0 to 254")
     return None if text is None else int(text)
 

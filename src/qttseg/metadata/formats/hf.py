@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import weakref
@@ -77,19 +78,35 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
         DatasetError: it cannot be loaded, or holds no such columns of images.
     """
     known_rules(rules, "image", "mask", "split")
-    splits, scratch = _splits(path, rules.get("split"))
-    columns = [_columns(path, rows, rules) for rows in splits.values()]
-    tables = [
-        (split, _undecoded(rows, image), _undecoded(rows, mask), _groups(rows))
-        for (split, rows), (image, mask) in zip(splits.items(), columns, strict=True)
-    ]
+    splits, scratch = _splits(path)
+    try:
+        reading = _reading(path, splits, rules)
+    except BaseException:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
     if scratch is not None:
-        weakref.finalize(tables[0][1], shutil.rmtree, scratch, ignore_errors=True)
-    origins = [file for split, images, _, _ in tables for file in _paths(split, images)]
+        weakref.finalize(reading.items[0], shutil.rmtree, scratch, ignore_errors=True)
+    return reading
+
+
+def _reading(path: Path, splits: Mapping[str, datasets.Dataset], rules: Mapping[str, str]) -> Reading:
+    split = rules.get("split")
+    if split is not None and split not in splits:
+        raise DatasetError(f"{path}: has no split {split!r}; it has {', '.join(splits)}")
+    splits = splits if split is None else {split: splits[split]}
+    columns = {part: found for part, rows in splits.items() if (found := _columns(rows, rules)) is not None}
+    if not columns:
+        raise _unclear(path, splits)
+    tables = [
+        (part, _undecoded(splits[part], image), _undecoded(splits[part], mask), _groups(splits[part]))
+        for part, (image, mask) in columns.items()
+    ]
+    origins = [file for part, images, _, _ in tables for file in _paths(part, images)]
     names = unique_names(origins)
     masks: list[Callable[[], NDArray[np.uint8]]] = [
-        partial(_values, rows, index, f"{path}: mask of {split} row {index}")
-        for split, _, rows, _ in tables
+        partial(_values, rows, index, f"{path}: mask of {part} row {index}")
+        for part, _, rows, _ in tables
         for index in range(len(rows))
     ]
     task, classes, ignores = _classes(path, masks)
@@ -104,7 +121,12 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
         )
         for name, origin, mask, (images, index, groups) in zip(names, origins, masks, places, strict=True)
     ]
-    return Reading(task=task, classes=classes, items=tuple(sorted(items, key=lambda item: item.name)))
+    return Reading(
+        task=task,
+        classes=classes,
+        items=tuple(sorted(items, key=lambda item: item.name)),
+        left_out=tuple(f"split {part} has no masks" for part in splits if part not in columns),
+    )
 
 
 def write(dataset: Dataset, folder: Path) -> None:
@@ -137,7 +159,7 @@ def write(dataset: Dataset, folder: Path) -> None:
     (folder / _NAMES).write_text(json.dumps(named, indent=1), encoding="utf-8")
 
 
-def _splits(path: Path, split: str | None) -> tuple[dict[str, datasets.Dataset], str | None]:
+def _splits(path: Path) -> tuple[dict[str, datasets.Dataset], str | None]:
     """Return the rows of each split, and the folder that is to go when they are no longer used."""
     from datasets.exceptions import DatasetsError
 
@@ -151,10 +173,7 @@ def _splits(path: Path, split: str | None) -> tuple[dict[str, datasets.Dataset],
         raise DatasetError(
             f"{path}: Hugging Face's datasets cannot load this ({reason}); check the path or the name"
         ) from error
-    splits = {"train": loaded} if isinstance(loaded, Rows) else dict(loaded)
-    if split is not None and split not in splits:
-        raise DatasetError(f"{path}: has no split {split!r}; it has {', '.join(splits)}")
-    return splits if split is None else {split: splits[split]}, scratch
+    return {"train": loaded} if isinstance(loaded, Rows) else dict(loaded), scratch
 
 
 def _load(path: Path) -> tuple[datasets.Dataset | datasets.DatasetDict, str | None]:
@@ -168,7 +187,7 @@ def _load(path: Path) -> tuple[datasets.Dataset | datasets.DatasetDict, str | No
     try:
         tables: dict[str, list[str]] = {}
         for file in [path] if path.is_file() else [file for file in walk(path) if file.suffix == ".parquet"]:
-            if file.name not in _METADATA:
+            if file.name not in _METADATA and file.is_file():
                 tables.setdefault(_split_of(file), []).append(str(file))
         loaded = (
             load_dataset("parquet", data_files=tables, cache_dir=scratch)
@@ -201,19 +220,28 @@ def _quietly() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _columns(path: Path, rows: datasets.Dataset, rules: Mapping[str, str]) -> tuple[str, str]:
-    """Return the names of the columns of images and of masks."""
-    from datasets import Image
-
-    pictures = [name for name, feature in rows.features.items() if isinstance(feature, Image)]
+def _columns(rows: datasets.Dataset, rules: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the names of the columns of images and of masks, None where one is missing."""
+    pictures = _pictures(rows)
     image = rules.get("image") or next((name for name in IMAGE_COLUMNS if name in pictures), None)
     mask = rules.get("mask") or next((name for name in MASK_COLUMNS if name in pictures and name != image), None)
-    if image not in pictures or mask not in pictures or image == mask:
-        raise DatasetError(
-            f"{path}: which columns are image and mask? Its columns are {', '.join(rows.features)}, of which "
-            f"{', '.join(pictures) or 'none'} hold pictures; say --rule image=COLUMN --rule mask=COLUMN"
-        )
+    if image is None or mask is None or image == mask or not {image, mask} <= set(pictures):
+        return None
     return image, mask
+
+
+def _pictures(rows: datasets.Dataset) -> list[str]:
+    from datasets import Image
+
+    return [name for name, feature in rows.features.items() if isinstance(feature, Image)]
+
+
+def _unclear(path: Path, splits: Mapping[str, datasets.Dataset]) -> DatasetError:
+    rows = next(iter(splits.values()))
+    return DatasetError(
+        f"{path}: which columns are image and mask? Its columns are {', '.join(rows.features)}, of which "
+        f"{', '.join(_pictures(rows)) or 'none'} hold pictures; say --rule image=COLUMN --rule mask=COLUMN"
+    )
 
 
 def _undecoded(rows: datasets.Dataset, column: str) -> datasets.Dataset:
@@ -262,7 +290,7 @@ def _classes(path: Path, masks: Sequence[Callable[[], NDArray[np.uint8]]]) -> tu
         labels = [label for label in named if 0 <= label <= MOST_CLASSES]
         classes = tuple(named.get(label, f"class {label}") for label in range(max(labels, default=0) + 1))
         return "binary" if len(classes) == 2 else "multiclass", classes, IGNORE in named
-    found = describe(path, {}, lambda: in_threads(lambda mask: np.unique(mask()), masks))
+    found = describe(path, {}, lambda: list(in_threads(lambda mask: np.unique(mask()), masks)))
     return found.task, found.classes, False
 
 
@@ -273,7 +301,7 @@ def _named(path: Path) -> dict[int, str]:
     if not file.is_file():
         return {}
     values = read_json(file)
-    if not all(label.isdecimal() and isinstance(name, str) for label, name in values.items()):
+    if not all(re.fullmatch("[0-9]{1,9}", label) and isinstance(name, str) for label, name in values.items()):
         raise DatasetError(f"{file}: must map class ids to names")
     return {int(label): str(name) for label, name in values.items()}
 
@@ -289,6 +317,8 @@ def _from_hub(name: Path) -> Path | None:
 
 
 def _names_files(file: Path) -> bool:
+    if not file.is_file():  # a pipe would be waited for
+        return False
     try:
         with file.open("rb") as opened:
             return b"file_name" in opened.read(2**16)

@@ -114,7 +114,7 @@ class Reading:
             DatasetError: there is no item, or there are too many classes.
         """
         if not self.items:
-            raise DatasetError(f"no image with a mask was found; {'; '.join(self.left_out) or 'look at the path'}")
+            raise DatasetError(f"no image with a mask was found; {'; '.join(self.left_out[:5]) or 'look at the path'}")
         if len(self.classes) > MOST_CLASSES + 1:
             raise DatasetError(
                 f"there are {len(self.classes) - 1} classes, but a mask holds at most {MOST_CLASSES}; unite some"
@@ -209,6 +209,8 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         DatasetError: there is none.
     """
+    if not file.is_file():  # a pipe would be waited for
+        raise DatasetError(f"{file}: is no file; put it there")
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -225,7 +227,7 @@ def unique_names(paths: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     found: list[str] = []
     for path in pure:
-        name = plain = _plain(path.stem if stems[path.stem] == 1 else "_".join((*path.parts[:-1], path.stem)))
+        name = plain = plain_name(path.stem if stems[path.stem] == 1 else "_".join((*path.parts[:-1], path.stem)))
         again = 1
         while name in taken:
             again += 1
@@ -235,7 +237,7 @@ def unique_names(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return `name` without what a file name cannot begin with or hold."""
     return re.sub(r"^[.]|[/\\\0-\x1f]", "_", name) or "_"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _contract(file: Path, values: Mapping[str, object]) -> _Contract:
 
 def _label(file: Path, key: object, value: object) -> tuple[int, str]:
     """Return value and name of a label, which version 1 writes the other way round."""
-    if isinstance(value, str) and str(key).isdecimal():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,3}", str(key)):
         key, value = value, int(str(key))
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
         raise DatasetError(

@@ -24,7 +24,7 @@ _MASK_STEM = re.compile(
 )
 _IMAGE_STEM = re.compile(r"^(?:image|img)[ _-]+|[ _-]+(?:image|img|rgb|orig|original|photo)$", re.IGNORECASE)
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-_SIDES = re.compile(r"left|right|[^a-z]")
+_SIDES = re.compile("left|right")
 _SHOWN = 12
 
 
@@ -167,7 +167,8 @@ def _is_mask(name: str) -> bool:
 
 def _bare(name: str) -> str:
     """Return what a folder's name says beside images, masks and sides."""
-    return _SIDES.sub("", _MASK_WORDS.sub("", _IMAGE_WORDS.sub("", name.lower())))
+    words = _SIDES.sub("", _MASK_WORDS.sub("", _IMAGE_WORDS.sub("", name.lower())))
+    return re.sub("[^a-z0-9]", "", words)
 
 
 def _relative(root: Path, folder: Path) -> str:
