@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.error import URLError
 
 from qttseg.errors import BackboneError
-
-_BLOCK = 1024 * 1024
+from qttseg.metadata.downloads import resume, sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +73,7 @@ def fetch(
     part = file.with_name(file.name + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _download(checkpoint, part, on_progress)
+        resume(checkpoint.url, part, on_progress)
     except (URLError, TimeoutError, ConnectionError) as error:
         raise BackboneError(
             f"{checkpoint.name} could not be downloaded from {checkpoint.url} ({getattr(error, 'reason', error)}); get it "
@@ -87,7 +83,7 @@ def fetch(
         raise BackboneError(
             f"{part} cannot be written ({error}); {checkpoint.size / 1e9:.1f} GB are needed there, or set QTTSEG_CACHE"
         ) from error
-    found = _sha256(part)
+    found = sha256_of(part)
     if found != checkpoint.sha256:
         part.unlink()
         raise BackboneError(
@@ -96,30 +92,3 @@ def fetch(
         )
     part.replace(file)
     return file
-
-
-def _download(checkpoint: Checkpoint, part: Path, on_progress: Callable[[int, int], None]) -> None:
-    """Append to `part` what is missing; a server that does not know ranges sends all of it again."""
-    have = part.stat().st_size if part.is_file() else 0
-    request = Request(checkpoint.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (a fixed address)
-    try:
-        with urlopen(request, timeout=30) as answer:  # noqa: S310
-            resumes = answer.status == HTTPStatus.PARTIAL_CONTENT
-            size = int(answer.headers.get("Content-Length", 0)) + (have if resumes else 0)
-            with part.open("ab" if resumes else "wb") as out:
-                while block := answer.read(_BLOCK):
-                    out.write(block)
-                    on_progress(out.tell(), size)
-                if out.tell() < size:
-                    raise ConnectionError(
-                        f"broke off after {out.tell()} of {size} bytes; call again to go on from there"
-                    )
-    except HTTPError as error:
-        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
-        # nothing is missing
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
