@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from qttseg.benchmark.results import Result, Status
+from qttseg.benchmark.summary import summary_table
 from qttseg.benchmark.tables import Cell, Table, paper_table
 from qttseg.errors import BenchmarkError
 from qttseg.metadata.protocol import Protocol
@@ -119,6 +120,9 @@ def test_the_caption_tells_the_conditions(results: list[Result]):
     caption = paper_table(whole, "binary").caption
     assert "whole image" in caption
     assert "without regard to groups" in caption
+    drawn = [replace(r, protocol=Protocol(split="paper")) for r in results]
+    for table in (paper_table(drawn, "binary"), summary_table(drawn)):
+        assert "split as in the paper's code" in table.caption
 
 
 def test_only_comparable_results_share_a_table(results: list[Result]):

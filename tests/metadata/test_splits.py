@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qttseg.errors import DatasetError
+from qttseg.errors import ConfigurationError, DatasetError
 from qttseg.metadata.datasets import Dataset, Sample
 from qttseg.metadata.protocol import PAPER, Protocol
 from qttseg.metadata.splits import Split, draw_split
@@ -40,7 +40,7 @@ def cases(draw: st.DrawFn) -> tuple[Dataset, Protocol, int]:
         images=draw(st.integers(2, 150)),
         test_images=draw(st.integers(1, 150)),
         validation_share=draw(st.floats(0.05, 0.95)),
-        split=draw(st.sampled_from(["grouped", "ungrouped"])),
+        split=draw(st.sampled_from(["grouped", "ungrouped", "paper"])),
     )
     return dataset(count, groups), protocol, draw(st.integers(0, 99))
 
@@ -65,7 +65,7 @@ def test_splits_are_disjoint_deterministic_and_within_their_sizes(case: tuple[Da
 @given(cases())
 def test_groups_never_straddle(case: tuple[Dataset, Protocol, int]) -> None:
     data, protocol, seed = case
-    if data.groups is None or protocol.split == "ungrouped" or len(set(data.groups)) < 3:
+    if data.groups is None or protocol.split != "grouped" or len(set(data.groups)) < 3:
         return
     split = draw_split(data, protocol, seed=seed)
     train, validation, test = ({data.groups[i] for i in side} for side in (split.train, split.validation, split.test))
@@ -110,3 +110,35 @@ def test_the_order_of_the_files_does_not_matter() -> None:
 def test_three_images_are_too_few() -> None:
     with pytest.raises(DatasetError, match="at least 4"):
         draw_split(dataset(3), PAPER, seed=0)
+
+
+def test_the_papers_split_is_what_its_libraries_draw() -> None:
+    """The paper's code: scikit-learn's 80/20 by seed 42, 100 rows sampled by pandas, 80/20 again (test rows by seed 0)."""
+    pandas = pytest.importorskip("pandas")
+    selection = pytest.importorskip("sklearn.model_selection")
+    data = replace(dataset(655, [index // 100 for index in range(655)]), names=tuple(f"{n:04d}" for n in range(655)))
+    train, test = selection.train_test_split(pandas.DataFrame({"index": range(655)}), test_size=0.2, random_state=42)
+    assert len(train) == 524  # as the public meta-dataset says of eyes
+    rows = train.sample(n=100, random_state=1729)
+    own, validation = selection.train_test_split(rows, test_size=0.2, random_state=0)
+    split = draw_split(data, replace(PAPER, split="paper"), seed=1729)
+    assert split.train == tuple(sorted(own["index"]))
+    assert split.validation == tuple(sorted(validation["index"]))
+    assert split.test == tuple(sorted(test.sample(n=100, random_state=0)["index"]))
+
+
+def test_the_papers_split_sets_aside_as_many_as_the_public_meta_dataset_says() -> None:
+    sources = {"polyp": 612, "leaf": 588, "golf": 1123, "fiber": 7902, "building": 137, "terrain": 600}
+    published = {"polyp": 489, "leaf": 470, "golf": 898, "fiber": 6321, "building": 109, "terrain": 480}
+    whole = replace(PAPER, split="paper", images=10_000)
+    for name, count in sources.items():
+        split = draw_split(dataset(count), whole, seed=0)
+        assert len(split.train) + len(split.validation) == published[name]
+
+
+def test_a_new_way_to_split_leaves_the_ids_of_stored_runs_alone() -> None:
+    assert PAPER.id == "e313f17c"
+    assert replace(PAPER, split="ungrouped").id == "aca71620"
+    assert len({replace(PAPER, split=rule).id for rule in ("grouped", "ungrouped", "paper")}) == 3
+    with pytest.raises(ConfigurationError, match="grouped, ungrouped, paper"):
+        replace(PAPER, split="by patient")

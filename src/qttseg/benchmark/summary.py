@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from qttseg.benchmark.captions import split_of
 from qttseg.benchmark.results import Result, Status
 from qttseg.benchmark.tables import BASELINE, Cell, Column, Head, Row, Table, budgets_of, check_comparable
 from qttseg.errors import BenchmarkError
@@ -125,6 +126,7 @@ def summary_table(results: Iterable[Result]) -> Table:
     Raises:
         BenchmarkError: there are no results, or they come from several protocols or backbones.
     """
+    found = tuple(results)
     titles = ("Jobs", "Mean score", "Mean rank", "Win/tie/loss", "Failed", "Overruns", "Worst overrun [s]")
     rows = tuple(
         Row(
@@ -139,12 +141,13 @@ def summary_table(results: Iterable[Result]) -> Table:
                 Cell(mean=summary.worst_overrun, decimals=2),
             ),
         )
-        for summary in summarize(results)
+        for summary in summarize(found)
     )
     caption = (
         "Over all (dataset, seed) jobs. Mean score: jobs with a score only, higher is better. Mean rank: 1 is best, "
         "among the methods at the same budget, over the jobs all of them have run; failed jobs rank last. "
         "Win/tie/loss: against zero-shot, to the third decimal; failed jobs lose. "
-        f"Overruns: jobs more than {OVERRUN_TOLERANCE:.0%} over the budget."
+        f"Overruns: jobs more than {OVERRUN_TOLERANCE:.0%} over the budget. "
+        f"Protocol {found[0].protocol.id}: {split_of(found[0].protocol)}."
     )
     return Table(corner="Method", heads=tuple(Head(title=title) for title in titles), rows=rows, caption=caption)

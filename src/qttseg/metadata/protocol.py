@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.hashing import content_id
 
 PromptKind = Literal["box", "whole-image"]
-SplitRule = Literal["grouped", "ungrouped"]
+SplitRule = Literal["grouped", "ungrouped", "paper"]
 Metric = Literal["mean-class-iou", "pooled-binary-iou"]
 
 
@@ -26,7 +26,8 @@ class Protocol:
         batch_size: Images per optimisation step.
         prompt: What the model is told about where the object is.
         prompt_noise: Most pixels (at 1024 px) by which each side of a true box moves outward.
-        split: Whether images of one group (patient, video) stay on one side.
+        split: How images are divided: `grouped` keeps those of one group (patient, video) on one side, `ungrouped`
+            does not, `paper` draws as the paper's code does; see `metadata.splits`.
         metric: How predicted label maps are scored; higher is better.
         version: Rises when the meaning of a field changes.
     """
@@ -55,6 +56,10 @@ class Protocol:
             raise ConfigurationError("protocol.images is 1; at least 2 are needed: one to train on, one to validate on")
         if not 0 < self.validation_share < 1:
             raise ConfigurationError(f"protocol.validation_share is {self.validation_share}; it must lie in (0, 1)")
+        if self.split not in get_args(SplitRule):
+            raise ConfigurationError(
+                f"protocol.split is {self.split!r}; it must be one of {', '.join(get_args(SplitRule))}"
+            )
         if self.prompt_noise < 0:
             raise ConfigurationError(f"protocol.prompt_noise is {self.prompt_noise}; it must not be negative")
 

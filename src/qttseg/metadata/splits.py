@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import Dataset
@@ -13,6 +14,9 @@ from qttseg.metadata.protocol import Protocol
 
 FEWEST_IMAGES = 4
 FEWEST_GROUPS = 3
+
+_PAPER_SEED = 42
+_PAPER_TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +40,15 @@ def draw_split(dataset: Dataset, protocol: Protocol, *, seed: int) -> Split:
     sides cannot be kept apart, and images are drawn one by one.
 
     The draw orders items by a hash of their names, so it depends neither on the order of the files nor on a library's
-    random numbers.
+    random numbers. All this is not so where `protocol.split` is `paper`; see `draw_paper_split`.
 
     Raises:
         DatasetError: there are fewer than four images.
     """
     if len(dataset) < FEWEST_IMAGES:
         raise DatasetError(f"dataset {dataset.name} has {len(dataset)} images; at least {FEWEST_IMAGES} are needed")
+    if protocol.split == "paper":
+        return draw_paper_split(dataset, protocol, seed=seed)
     members = _members(dataset, protocol)
     test_size = min(protocol.test_images, max(len(dataset) // 3, len(dataset) - protocol.images))
     test_groups = _take(_shuffled(members, "test"), members, size=test_size, spare=2)
@@ -59,6 +65,39 @@ def draw_split(dataset: Dataset, protocol: Protocol, *, seed: int) -> Split:
         validation=validation,
         test=_draw(dataset, members, test_groups, protocol.test_images, "test"),
     )
+
+
+def draw_paper_split(dataset: Dataset, protocol: Protocol, *, seed: int) -> Split:
+    """Return the split that the paper's public code draws, whatever the groups: frames of one video part (section 4).
+
+    A fifth of all images is set aside for testing by seed 42, as scikit-learn's `train_test_split` does. Of the rest
+    `protocol.images` are drawn by `seed`, and `protocol.validation_share` of these by seed 0 for validation. The test
+    images are drawn by seed 0, so they stay the same. The paper's rows come in the order of a directory listing, which
+    is not published; here items are ordered by name. So the procedure is the paper's, the images need not be.
+
+    Raises:
+        DatasetError: there are fewer than four images.
+    """
+    ordered = sorted(range(len(dataset)), key=lambda index: dataset.names[index])
+    pool, held_out = _parted(ordered, _PAPER_TEST_SHARE, _PAPER_SEED)
+    drawn = _permuted(pool, seed)[: protocol.images]
+    train, validation = _parted(drawn, protocol.validation_share, 0)
+    test = _permuted(held_out, 0)[: protocol.test_images]
+    return Split(train=tuple(sorted(train)), validation=tuple(sorted(validation)), test=tuple(sorted(test)))
+
+
+def _parted(items: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return the items less a `share` of them, rounded up but never all, and that share."""
+    shuffled = _permuted(items, seed)
+    size = min(ceil(share * len(items)), len(items) - 1)
+    return shuffled[size:], shuffled[:size]
+
+
+def _permuted(items: Sequence[int], seed: int) -> list[int]:
+    """Return the items as NumPy's legacy generator shuffles them: scikit-learn and pandas draw by it."""
+    from numpy.random import RandomState
+
+    return [items[place] for place in RandomState(seed).permutation(len(items))]
 
 
 def _members(dataset: Dataset, protocol: Protocol) -> Mapping[str, list[int]]:
