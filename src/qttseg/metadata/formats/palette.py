@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.colours import palette
+from qttseg.metadata.colours import nearest_ids, packed, palette
 from qttseg.metadata.datasets import IGNORE, Dataset
 from qttseg.metadata.folders import MOST_INFERRED_CLASSES, in_threads, read_description, read_groups
 from qttseg.metadata.formats.folders import items_of
@@ -54,17 +54,7 @@ class Table:
 
     def decode(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the class ids of colours `height x width x 3`: exact ones first, then the nearest, else 255."""
-        packed = _packed(pixels)
-        known, place = np.unique(packed, return_inverse=True)
-        colours = np.stack([known >> 16, known >> 8 & 255, known & 255], axis=1).astype(np.int32)
-        found = np.empty(len(known), np.uint8)
-        for start in range(0, len(known), 4096):  # soft edges make thousands of colours
-            part = colours[start : start + 4096]
-            distances = ((part[:, None] - self.colours[None].astype(np.int32)) ** 2).sum(axis=2)
-            nearest = distances.argmin(axis=1)
-            near = distances[np.arange(len(part)), nearest] <= NEAREST**2
-            found[start : start + 4096] = np.where(near, self.ids[nearest], np.uint8(IGNORE))
-        return found[place].reshape(pixels.shape[:2])
+        return nearest_ids(pixels, self.colours, self.ids, distance=NEAREST)[0]
 
 
 def detect(path: Path) -> str | None:
@@ -206,13 +196,8 @@ def _inferred(root: Path, masks: Sequence[Path]) -> Table:
 
 
 def _occurring(file: Path) -> dict[int, int]:
-    colours, counts = np.unique(_packed(read_image(file)), return_counts=True)
+    colours, counts = np.unique(packed(read_image(file)), return_counts=True)
     return dict(zip(colours[:4096].tolist(), counts[:4096].tolist(), strict=True))
-
-
-def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    wide = pixels.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
 def _decode(file: Path, table: Table) -> NDArray[np.uint8]:
