@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.datasets import Dataset, resolve_dataset, resolve_suite
+from qttseg.metadata.datasets import Dataset, resolve_dataset
+from qttseg.metadata.suites import resolve_suite
 
 REAL = Path(__file__).parents[2] / "../shared/datasets"
 
@@ -267,7 +268,7 @@ def test_other_packages_register_datasets(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_naming_datasets_imports_neither_scipy_nor_pillow() -> None:
     code = (
-        "import sys; from qttseg.metadata.datasets import resolve_suite; resolve_suite('procedural13');"
+        "import sys; from qttseg.metadata.suites import resolve_suite; resolve_suite('procedural13');"
         "assert not {'scipy', 'PIL', 'numpy', 'torch'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

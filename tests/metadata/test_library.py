@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.datasets import resolve_dataset, resolve_suite
+from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.library import installing, library, remove
+from qttseg.metadata.suites import resolve_suite
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qttseg.metadata.datasets import resolve_dataset, resolve_suite
+from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.meta_features import measure
 from qttseg.metadata.procedural.suite import NAMES, SUITES
+from qttseg.metadata.suites import resolve_suite
 
 
 def test_the_suite_has_the_papers_thirteen() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,8 @@ def add_commands(app: typer.Typer) -> None:
 
 def bench(
     methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "box-filling,zero-shot,random,qtt-seg",
-    datasets: Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")] = "procedural13",
+    datasets: options.Datasets = "procedural13",
+    available: options.Available = False,
     budgets: Annotated[str, typer.Option(help="Time budgets, by commas.")] = "60,120,180",
     seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 5,
     results: Results = options.RESULTS,
@@ -51,13 +53,13 @@ def bench(
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
     prompt: options.Prompt = None,
+    split: options.Split = None,
     resume: Annotated[bool, typer.Option(help="Do only what is missing; --no-resume wants a new store.")] = True,
     retry_failed: Annotated[bool, typer.Option(help="Do failed jobs again.")] = False,
 ) -> None:
     """Run methods × datasets × budgets × seeds; a second call does only what is missing."""
     from qttseg.benchmark.runner import Benchmark
     from qttseg.benchmark.store import ResultStore
-    from qttseg.metadata.datasets import resolve_suite
     from qttseg.predictors.registry import Registry
 
     store = ResultStore(results)
@@ -65,10 +67,10 @@ def bench(
         raise BenchmarkError(f"{results} already holds results; name another --results, or leave out --no-resume")
     benchmark = Benchmark(
         methods=options.listed(methods),
-        datasets=resolve_suite(datasets),
+        datasets=options.suite_of(datasets, available=available),
         budgets=tuple(options.seconds_of(budget) for budget in options.listed(budgets)),
         seeds=tuple(range(seeds)),
-        protocol=options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt),
+        protocol=options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split),
         backbone=backbone,
     )
     report = run(benchmark, store, Registry(registry), device=device, retry_failed=retry_failed)
@@ -99,6 +101,9 @@ def run(
 
 def tables(
     results: Results = options.RESULTS,
+    datasets: Annotated[
+        str | None, typer.Option(help="Only these: a suite, folders:PATH, names or paths, by commas.")
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TERMINAL,
     summary: Annotated[bool, typer.Option("--summary", help="One row a method instead of one a dataset.")] = False,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write to this file instead.")] = None,
@@ -111,6 +116,8 @@ def tables(
     found = ResultStore(results).results()
     if not found:
         raise BenchmarkError(f"no results in {results}; run qttseg bench first")
+    if datasets is not None:
+        found = _of_suite(found, datasets)
     tasks = {result.task for result in found}
     made = [summary_table(found)] if summary else [paper_table(found, task) for task in sorted(tasks)]
     if format_ is Format.TERMINAL and out_file is None:
@@ -122,6 +129,23 @@ def tables(
     else:
         out_file.write_text(text, encoding="utf-8")
         out.print(f"tables → {out_file}")
+
+
+def _of_suite(found: Sequence[Result], text: str) -> list[Result]:
+    """Return the results on the datasets of a suite, with a word on those that have none.
+
+    Raises:
+        BenchmarkError: no dataset of the suite has a result.
+    """
+    from qttseg.metadata.suites import open_suite
+
+    names = open_suite(text).names
+    lacking = sorted(names - {result.dataset for result in found})
+    if len(lacking) == len(names):
+        raise BenchmarkError(f"no results on {text}; run qttseg bench --datasets {text} first")
+    if lacking:
+        err.print(f"[yellow]no results on[/] {', '.join(lacking)}", highlight=False, soft_wrap=True)
+    return [result for result in found if result.dataset in names]
 
 
 def show_tables(made: list[Table]) -> None:

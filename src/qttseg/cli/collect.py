@@ -27,7 +27,6 @@ _STUCK_AFTER = 3.0
 app = typer.Typer(name="collect")
 
 Runs = Annotated[int, typer.Option(help="(configuration, dataset) pairs in all, those already stored included.")]
-Datasets = Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")]
 Workers = Annotated[int, typer.Option(help="Ray workers; 0 trains in this process, without Ray.")]
 Gpus = Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction shares one.")]
 Space = Annotated[str, typer.Option(help="Search space.")]
@@ -40,7 +39,8 @@ Pack = Annotated[
 def collect(
     context: typer.Context,
     runs: Runs = 200,
-    datasets: Datasets = "procedural13",
+    datasets: options.Datasets = "procedural13",
+    available: options.Available = False,
     store: options.Store = options.STORE,
     workers: Workers = 0,
     cpus: Annotated[float, typer.Option(help="CPUs of each Ray worker.")] = 1.0,
@@ -59,13 +59,13 @@ def collect(
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
+    split: options.Split = None,
     seed: options.Seed = 0,
     resume: Annotated[bool, typer.Option(help="Do only what the store lacks; --no-resume wants a new store.")] = True,
     retry_failed: Annotated[bool, typer.Option(help="Do stored failures again.")] = False,
 ) -> None:
     """Collect learning curves; a second call does only what is missing, however the first one ended."""
     from qttseg.errors import CollectionError
-    from qttseg.metadata.datasets import resolve_suite
     from qttseg.metadata.shipped import writable_store
 
     if context.invoked_subcommand is not None:
@@ -76,8 +76,8 @@ def collect(
     try:
         report = run_collection(
             curves,
-            resolve_suite(datasets),
-            options.protocol_of(images=images, test_images=test_images, epochs=epochs),
+            options.suite_of(datasets, available=available),
+            options.protocol_of(images=images, test_images=test_images, epochs=epochs, split=split),
             runs=runs,
             space=space,
             backbone=backbone,
@@ -129,7 +129,8 @@ def status(store: options.Store = options.STORE) -> None:
 @app.command(epilog="Example: qttseg collect plan --runs 2000 --workers 8 --gpus 1")
 def plan(
     runs: Runs = 200,
-    datasets: Datasets = "procedural13",
+    datasets: options.Datasets = "procedural13",
+    available: options.Available = False,
     store: options.Store = options.STORE,
     workers: Workers = 1,
     gpus: Gpus = 0.0,
@@ -138,6 +139,7 @@ def plan(
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
+    split: options.Split = None,
     seed: options.Seed = 0,
 ) -> None:
     """Show what a collection would do and cost, without doing it.
@@ -145,15 +147,15 @@ def plan(
     Seconds of a run are what such runs cost so far in the store; where it holds none, two epochs are tried on this
     machine, which says nothing of another.
     """
-    from qttseg.metadata.datasets import resolve_suite
     from qttseg.metadata.shipped import store_of
     from qttseg.platform.costs import RunCosts
     from qttseg.platform.work import FineTuningWork
 
     curves = store_of(store)
-    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs)
+    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs, split=split)
+    members = options.suite_of(datasets, available=available)
     with err.status("looking at the datasets"):
-        planned = _plan(resolve_suite(datasets), protocol, runs=runs, space=space, backbone=backbone, seed=seed)
+        planned = _plan(members, protocol, runs=runs, space=space, backbone=backbone, seed=seed)
     costs, source = RunCosts.of_store(curves, planned), f"as in {store} so far"
     if any(costs.seconds(run) is None for run in planned):
         with err.status("trying two epochs"):
@@ -241,7 +243,7 @@ def _plan(
     from qttseg.platform.planning import plan_collection
 
     return plan_collection(
-        [str(Path(name).absolute()) if Path(name).is_dir() else name for name in datasets],
+        datasets,
         search_space(space),
         protocol,
         backbone=backbone,

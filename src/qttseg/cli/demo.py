@@ -33,9 +33,10 @@ def demo(
     from qttseg.benchmark.runner import Benchmark
     from qttseg.benchmark.store import ResultStore
     from qttseg.benchmark.tables import paper_table
-    from qttseg.metadata.datasets import resolve_dataset, resolve_suite
+    from qttseg.metadata.datasets import resolve_dataset
     from qttseg.metadata.queries import summary
     from qttseg.metadata.store import CurveStore
+    from qttseg.metadata.suites import resolve_suite
     from qttseg.predictors.registry import Registry
     from qttseg.predictors.training import train_all
     from qttseg.tuning.export import write_result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qttseg.cli.console import err
 from qttseg.errors import BudgetError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,6 +42,16 @@ Images = Annotated[int | None, typer.Option(help="Images drawn for training and 
 TestImages = Annotated[int | None, typer.Option(help="Most test images; 100 by default.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs that a learning-rate schedule spans; 10 by default.")]
 Prompt = Annotated[str | None, typer.Option(help="Prompt: box or whole-image; box by default.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="How images are divided: grouped (by patient, video; the default), ungrouped, or paper (its 80/20 by seed 42)."
+    ),
+]
+Datasets = Annotated[
+    str, typer.Option(help="Suite (procedural13, paper13, a TOML file), folders:PATH, names or paths, by commas.")
+]
+Available = Annotated[bool, typer.Option("--available", help="Go on without members of a suite that are not here.")]
 Out = Annotated[Path, typer.Option(help="Folder to write to.")]
 
 STORE = "curves"
@@ -48,7 +59,12 @@ RESULTS = "results"
 
 
 def protocol_of(
-    *, images: int | None = None, test_images: int | None = None, epochs: int | None = None, prompt: str | None = None
+    *,
+    images: int | None = None,
+    test_images: int | None = None,
+    epochs: int | None = None,
+    prompt: str | None = None,
+    split: str | None = None,
 ) -> Protocol:
     """Return the paper's protocol with what was asked for in its place.
 
@@ -61,10 +77,28 @@ def protocol_of(
 
     if prompt is not None and prompt not in get_args(PromptKind):
         raise ConfigurationError(f"unknown prompt {prompt!r}; known are {', '.join(get_args(PromptKind))}")
-    asked = {"images": images, "test_images": test_images, "epochs": epochs, "prompt": prompt}
+    asked = {"images": images, "test_images": test_images, "epochs": epochs, "prompt": prompt, "split": split}
     return Protocol.from_dict(
         {**PAPER.to_dict(), **{name: value for name, value in asked.items() if value is not None}}
     )
+
+
+def suite_of(text: str, *, available: bool) -> tuple[str, ...]:
+    """Return the datasets of a suite; where `available` is said, those that are here, with a word on the others.
+
+    Raises:
+        DatasetError: a part names nothing, members are not here, or none is.
+    """
+    from qttseg.metadata.suites import open_suite, resolve_suite
+
+    if not available:
+        return resolve_suite(text)
+    suite = open_suite(text)
+    if not suite.members:
+        return resolve_suite(text)  # says how to get them
+    for name, way in suite.missing.items():
+        err.print(f"[yellow]without {name}:[/] {way}", highlight=False, soft_wrap=True)
+    return suite.members
 
 
 def execution_of(*, micro_batch: int | None, checkpointing: bool, compiled: bool) -> Execution:

@@ -49,6 +49,7 @@ def tune(
     images: options.Images = None,
     epochs: options.Epochs = None,
     prompt: options.Prompt = None,
+    split: options.Split = None,
     seed: options.Seed = 0,
 ) -> None:
     """Fine-tune a segmentation model on a dataset within a time budget."""
@@ -58,7 +59,7 @@ def tune(
     from qttseg.tuning.session import tune as run_session
 
     seconds = options.seconds_of(budget)
-    protocol = options.protocol_of(images=images, epochs=epochs, prompt=prompt)
+    protocol = options.protocol_of(images=images, epochs=epochs, prompt=prompt, split=split)
     execution = options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled)
     called = time.monotonic()
     _verified(dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -179,7 +179,7 @@ def resolve_dataset(name_or_path: str) -> Dataset:
     Raises:
         DatasetError: there is no such name or folder; the message lists near names.
     """
-    from qttseg.metadata.library import library, library_folder
+    from qttseg.metadata.library import library_folder
     from qttseg.metadata.procedural.suite import NAMES, procedural_dataset
 
     if name_or_path in NAMES:
@@ -190,58 +190,46 @@ def resolve_dataset(name_or_path: str) -> Dataset:
     folder = library_folder(name_or_path) or Path(name_or_path)
     if folder.is_dir():
         return Dataset.from_folders(folder)
-    raise _unknown(name_or_path, [*NAMES, *registered, *library()])
+    from qttseg.metadata.recipes.catalogue import NAMES as KNOWN
 
-
-def resolve_suite(text: str) -> tuple[str, ...]:
-    """Return the dataset names that `text` stands for, each of which `resolve_dataset` knows.
-
-    Args:
-        text: A comma-separated mix of dataset names, folders, `procedural13` (all procedural datasets),
-            `procedural4` (three binary ones and a multiclass one) and `folders:PATH` (each dataset folder directly
-            below `PATH`).
-
-    Raises:
-        DatasetError: a part names nothing.
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
+    if name_or_path in KNOWN:
         raise DatasetError(
-            "no dataset named; try procedural13, procedural4, folders:PATH, or names separated by commas"
+            f"{name_or_path} is not here yet; get it with `qttseg datasets fetch {name_or_path}` "
+            f"(`qttseg datasets info {name_or_path}` tells where it is from)"
         )
-    return tuple(dict.fromkeys(name for part in parts for name in _expand(part)))
+    raise unknown_dataset(name_or_path, KNOWN)
 
 
 def fixed_names() -> frozenset[str]:
     """Return the names of datasets and suites that no dataset of the library can have."""
     from qttseg.metadata.procedural.suite import NAMES, SUITES
 
-    return frozenset((*SUITES, *NAMES, *_registered()))
+    return frozenset(("paper13", *SUITES, *NAMES, *_registered()))
 
 
-def _expand(part: str) -> tuple[str, ...]:
-    from qttseg.metadata.library import library, library_folder
-    from qttseg.metadata.procedural.suite import NAMES, SUITES
+def is_dataset(name: str) -> bool:
+    """Return whether `resolve_dataset` knows `name` as a name: a procedural dataset, a plug-in, or one of the library."""
+    from qttseg.metadata.library import library_folder
+    from qttseg.metadata.procedural.suite import NAMES
 
-    if part in SUITES:
-        return SUITES[part]
-    if part.startswith("folders:"):
-        return _folders_below(Path(part.removeprefix("folders:")).expanduser())
-    registered = _registered()
-    if part in NAMES or part in registered or library_folder(part) is not None or Path(part).is_dir():
-        return (part,)
-    raise _unknown(part, [*SUITES, *NAMES, *registered, *library()])
+    return name in NAMES or name in _registered() or library_folder(name) is not None
 
 
-def _folders_below(root: Path) -> tuple[str, ...]:
-    if not root.is_dir():
-        raise DatasetError(f"folders:{root} names no folder; give the one that holds the dataset folders")
-    found = tuple(
-        str(path) for path in sorted(root.iterdir()) if (path / "images").is_dir() and (path / "masks").is_dir()
-    )
-    if not found:
-        raise DatasetError(f"no folder directly below {root} has the sub-folders images and masks")
-    return found
+def unknown_dataset(name: str, others: Sequence[str] = ()) -> DatasetError:
+    """Return the error that says that `name` is no dataset, and which names are near it.
+
+    Args:
+        name: What was asked for.
+        others: Names that would have been right beside those of datasets.
+    """
+    from difflib import get_close_matches
+
+    from qttseg.metadata.library import library
+    from qttseg.metadata.procedural.suite import NAMES
+
+    known = [*others, *NAMES, *_registered(), *library()]
+    near = get_close_matches(name, known, n=3, cutoff=0.4) or known
+    return DatasetError(f"there is no dataset and no folder {name!r}; near names are {', '.join(near)}")
 
 
 def _registered() -> dict[str, EntryPoint]:
@@ -266,10 +254,3 @@ def _load(entry: EntryPoint) -> Dataset:
             f"the plug-in {entry.value} of dataset {entry.name} must return a Dataset, not {type(dataset)}"
         )
     return dataset
-
-
-def _unknown(name: str, known: list[str]) -> DatasetError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-    return DatasetError(f"there is no dataset and no folder {name!r}; near names are {', '.join(near)}")
