@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from qttseg.metadata.adding import add, export
-from qttseg.metadata.datasets import Dataset, resolve_dataset, resolve_suite
+from qttseg.metadata.datasets import Dataset, resolve_dataset
+from qttseg.metadata.suites import resolve_suite
 
 
 def size(folder: Path) -> int:

@@ -45,7 +45,7 @@ def qttseg(monkeypatch, capfd):
 
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
-        "datasets list", "datasets verify", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
+        "datasets list", "datasets verify", "datasets info", "datasets fetch", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
         "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables", "replay",
         "backbone pretrain", "demo",
     }  # fmt: skip
@@ -96,6 +96,16 @@ def test_help_and_import_load_nothing_heavy():
         (["bench", "--methods", "magic"], "there is no method 'magic'"),
         (["bench", "--budgets", "0"], "'0' is not a duration"),
         (["tables"], "run qttseg bench first"),
+        (["datasets", "info", "polyps"], "near names are polyp"),
+        (["datasets", "fetch", "golf"], "ODbL 1.0"),
+        (["datasets", "fetch", "golf", "--rule", "variant=red"], "it has ids, colours"),
+        (["bench", "--datasets", "paper13"], "golf: `qttseg datasets fetch golf`"),
+        (["collect", "--datasets", "golf", "--available"], "1 of 1 datasets of golf are not here"),
+        (["datasets", "add", "golf", ".", "--from", "."], "give either PATH, or --from"),
+        (["datasets", "add", "golf", "--from", "nowhere.zip"], "neither a folder nor an archive"),
+        (["datasets", "add", "tiles", "--from", "."], "there is no recipe 'tiles'"),
+        (["tune", "golf"], "qttseg datasets fetch golf"),
+        (["tune", "procedural-polyp", "--split", "random"], "grouped, ungrouped, paper"),
         (["backbone", "show", "sam-vit-b:nowhere.pth"], "no SAM checkpoint"),
         (["backbone", "show", "sam2:."], "no SAM 2 model"),
         (["backbone", "fetch", "sam-mega"], "no official checkpoint"),
@@ -152,6 +162,21 @@ def test_a_dataset_is_added_exported_and_removed(qttseg, tmp_path, monkeypatch):
     qttseg("datasets", "remove", "tiles")
     _, complained = qttseg("datasets", "remove", "tiles", expect=1)
     assert "it holds again" in complained
+
+
+def test_the_datasets_that_are_here_and_those_that_could_be_are_listed(qttseg, tmp_path, monkeypatch):
+    monkeypatch.setenv("QTTSEG_DATA", str(tmp_path / "home"))
+    for name in ("images", "masks"):
+        (tmp_path / "home" / "golf" / name).mkdir(parents=True)
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "home" / "golf" / name / "a.png")
+    said, _ = qttseg("datasets", "list")
+    here, could = said.split("could be fetched")
+    assert "golf" in here
+    assert "golf" not in could
+    assert "CholecSeg8k" in could
+    said, _ = qttseg("datasets", "info", "golf")
+    assert "ODbL 1.0" in said
+    assert "accept" in said
 
 
 @pytest.fixture(scope="module")

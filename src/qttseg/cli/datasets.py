@@ -7,26 +7,46 @@ from typing import Annotated
 
 import typer
 
+from qttseg.cli import recipes
 from qttseg.cli.console import err, out, progress_bar, show_pairs, show_rows
 from qttseg.cli.options import rules_of
+from qttseg.errors import DatasetError
 
-app = typer.Typer(name="datasets", help="Add, list, verify, describe and export datasets.", no_args_is_help=True)
+app = typer.Typer(name="datasets", help="Fetch, add, list, verify, describe and export datasets.", no_args_is_help=True)
+recipes.add_commands(app)
 
 _SHOWN = 10
 
 
 @app.command("list", epilog="Example: qttseg datasets list --suite folders:/data/segmentation")
 def list_(
-    suite: Annotated[str, typer.Option(help="A suite, folders:PATH, or names and paths.")] = "procedural13",
+    suite: Annotated[
+        str | None,
+        typer.Option(help="A suite, folders:PATH, or names and paths; by default the library and all known datasets."),
+    ] = None,
 ) -> None:
-    """List the datasets of a suite."""
-    from qttseg.metadata.datasets import resolve_dataset, resolve_suite
+    """List datasets: those of a suite, or those of the library and those that could be fetched."""
+    from qttseg.metadata.datasets import resolve_dataset
+    from qttseg.metadata.library import library
+    from qttseg.metadata.recipes.catalogue import NAMES, recipe_of
+    from qttseg.metadata.suites import resolve_suite
 
-    rows = []
-    for name in resolve_suite(suite):
+    rows: list[tuple[object, ...]] = []
+    for name in library() if suite is None else resolve_suite(suite):
         dataset = resolve_dataset(name)
         rows.append((name, dataset.task, len(dataset), ", ".join(dataset.classes[1:])))
     show_rows(("dataset", "task", "images", "classes"), rows)
+    if suite is not None:
+        return
+    known = [recipe_of(name) for name in NAMES if name not in library()]
+    show_rows(
+        ("could be fetched", "pairs", "how sure", "licence", "what"),
+        [
+            (recipe.name, " or ".join(map(str, recipe.main.pairs)) or None, recipe.trust, recipe.licence, recipe.title)
+            for recipe in known
+        ],
+    )
+    out.print("`qttseg datasets info NAME` tells more; procedural13 is drawn on demand", markup=False, highlight=False)
 
 
 @app.command(epilog="Example: qttseg datasets verify my-data")
@@ -71,7 +91,15 @@ def features(
 @app.command(epilog="Example: qttseg datasets add tiles instances.json --rule images=photos")
 def add(
     name: Annotated[str, typer.Argument(help="What to call it from now on.")],
-    path: Annotated[str, typer.Argument(help="Folder, file or archive; owner/name of the hub with --format hf.")],
+    path: Annotated[
+        str | None, typer.Argument(help="Folder, file or archive; owner/name of the hub with --format hf.")
+    ] = None,
+    got: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="Archive or folder of a known dataset (NAME), got by hand; may come several times."
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002
         str, typer.Option(help="auto, coco, nnunet, supervisely, hf, palette or folders.")
     ] = "auto",
@@ -84,10 +112,17 @@ def add(
     ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave damaged pairs out.")] = False,
 ) -> None:
-    """Take a dataset in any known format into the library, whole or not at all."""
+    """Take a dataset in any known format, or the files of a known dataset, into the library, whole or not at all."""
     from qttseg.metadata.adding import add as add_dataset
     from qttseg.metadata.datasets import Dataset
+    from qttseg.metadata.recipes.catalogue import recipe_of
 
+    if got and path is None:
+        by_hand = f"by hand: {', '.join(archive.name for archive in got)}"
+        recipes.add_known(recipe_of(name), got, rules=rules_of(rule or []), origin=by_hand)
+        return
+    if path is None or got:
+        raise DatasetError("give either PATH, or --from with the files of a known dataset (`qttseg datasets info`)")
     with progress_bar() as bar:
         task = bar.add_task(f"adding {name}", total=None, rate="")
         added = add_dataset(
