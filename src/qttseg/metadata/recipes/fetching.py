@@ -146,7 +146,8 @@ def _download(url: str, file: Path, on_progress: Callable[[int, int], None]) -> 
         resume(url, part, on_progress)
         part.replace(file)
     except (URLError, TimeoutError, ConnectionError) as error:
-        raise SourceError(f"{url} cannot be downloaded ({_line(error)}); what had come is kept") from error
+        reason = getattr(error, "reason", error)
+        raise SourceError(f"{url} cannot be downloaded ({reason}); what had come is kept") from error
     except OSError as error:
         raise DatasetError(f"{part} cannot be written ({error}); make room there, or set QTTSEG_CACHE") from error
 
@@ -155,7 +156,7 @@ def _line(error: Exception) -> str:
     """Return the error in a line: clients add advice of their own."""
     if _UNREACHED & {base.__name__ for base in type(error).__mro__}:
         return "it cannot be reached from here"
-    text = str(getattr(error, "reason", "") or error).strip().splitlines()
+    text = str(error).strip().splitlines()
     return text[0][:300] if text else type(error).__name__
 
 
