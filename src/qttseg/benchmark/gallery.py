@@ -14,9 +14,9 @@ from PIL import Image
 
 from qttseg.benchmark.results import Job
 from qttseg.errors import StoreError
+from qttseg.metadata.colours import palette
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.files import Folder
-from qttseg.tuning.previews import palette
 
 EXAMPLES = 3
 """Test images kept of each dataset, fewer where there are fewer."""

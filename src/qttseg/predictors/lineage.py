@@ -106,7 +106,9 @@ class Lineage:
         Raises:
             PredictorError: a field is missing, unknown or damaged.
         """
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
         sketched = plain.pop("sketched", ())  # predictors of earlier versions carry none
         try:
             seen = (Identity(**{**one, "sketch": Sketch.from_dict(one["sketch"])}) for one in sketched)

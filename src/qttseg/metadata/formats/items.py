@@ -85,7 +85,9 @@ def _resized(origin: Path, image: NDArray[np.uint8], mask: NDArray[np.uint8]) ->
     """Return the mask at the image's size, by nearest neighbour, if it has the image's shape."""
     (height, width), (own_height, own_width) = image.shape[:2], mask.shape
     if abs(height * own_width - width * own_height) > max(height, width, own_height, own_width):
-        raise DatasetError(f"{origin}: {describe_mismatch(image, mask)}; export the mask at the image's size and turn")
+        raise DatasetError(
+            f"{origin}: {describe_mismatch((height, width), (own_height, own_width))}; export the mask at the image's size and turn"
+        )
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 

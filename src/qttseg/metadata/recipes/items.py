@@ -61,7 +61,9 @@ def convert(name: str, pair: Pair, files: Files, code: MaskCode, writer: FolderW
         return Item(kind="unreadable", fault=str(error))
     ids = _turned(mask.ids, size, source)
     if ids.shape != size:
-        return Item(kind="mismatch", fault=f"{pair.image}: {describe_mismatch(image, ids)}", size=size)
+        return Item(
+            kind="mismatch", fault=f"{pair.image}: {describe_mismatch(size, (ids.shape[0], ids.shape[1]))}", size=size
+        )
     writer.write(name, source.read_bytes(), source.suffix.lower(), ids)
     counts = np.bincount(ids.ravel())
     return Item(

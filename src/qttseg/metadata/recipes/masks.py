@@ -65,7 +65,7 @@ def _decode(file: Path, code: MaskCode, size: tuple[int, int]) -> Decoded:
     if code.kind == "threshold":
         return _thresholded(colours, code)
     if code.kind == "nonblack":
-        return Decoded(ids=colours.any(axis=2).astype(np.uint8), strays=Counter())
+        return Decoded(ids=np.asarray(colours.any(axis=2), np.uint8), strays=Counter())
     if code.kind == "palette":
         return _nearest(colours, code)
     return Decoded(ids=np.zeros(colours.shape[:2], np.uint8), strays=_colours_of(packed(colours)))
