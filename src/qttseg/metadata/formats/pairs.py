@@ -122,7 +122,9 @@ def _choose(root: Path, folders: Mapping[Path, Sequence[Path]]) -> list[tuple[Pa
         if images is not None:
             partners[images].append(masks)
     if not partners:
-        within = [(folder, (folder,)) for folder, files in folders.items() if _match(files, files)[0]]
+        within: list[tuple[Path, tuple[Path, ...]]] = [
+            (folder, (folder,)) for folder, files in folders.items() if _match(files, files)[0]
+        ]
         if not within:
             raise DatasetError(f"{root}: no folder of masks was recognised. Found: {tree(root)}. {_ADVICE}")
         return within

@@ -212,7 +212,7 @@ def _occurring(file: Path) -> dict[int, int]:
 
 def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
     wide = pixels.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)
 
 
 def _decode(file: Path, table: Table) -> NDArray[np.uint8]:
