@@ -186,8 +186,8 @@ def draw_ranking(ranking: Ranking) -> tuple[Figure, str]:
         DataFrame(ranking.p_values, index=names, columns=names),
         ax=figure.subplots(),
         color_palette={name: tints[method] for name, method in zip(names, ranking.methods, strict=True)},
-        label_fmt_left="{label} ({rank:.2f})  ",
-        label_fmt_right="  ({rank:.2f}) {label}",
+        label_fmt_left="{label} ({rank:.2f})\N{NO-BREAK SPACE}",  # which SVG, unlike a space, does not cut off
+        label_fmt_right="\N{NO-BREAK SPACE}({rank:.2f}) {label}",
     )
     return figure, ranking_caption(ranking)
 

@@ -39,7 +39,7 @@ def bootstrap_means(values: Sequence[Array], *, seed: int = 0) -> Array:
     for place, own in enumerate(values):
         here = drawn == place
         means[here] = own[generator.integers(len(own), size=(np.count_nonzero(here), len(own)))].mean(axis=1)
-    return means.mean(axis=1)
+    return np.asarray(means.mean(axis=1))
 
 
 def interval(draws: Array) -> tuple[Array, Array]:

@@ -39,7 +39,12 @@ def bar_chart(results: Sequence[Result]) -> Specification:
     base = _chart(results, rows).transform_aggregate(
         groupby=["method", "budget"], score="mean(mean)", deviation="mean(deviation)", count="count()"
     )
-    base = base.transform_calculate(low="datum.score - datum.deviation", high="datum.score + datum.deviation").encode(
+    base = base.transform_calculate(
+        known="isValid(datum.deviation)",
+        low="datum.known ? datum.score - datum.deviation : datum.score",
+        high="datum.known ? datum.score + datum.deviation : datum.score",
+        spread="datum.known ? format(datum.deviation, '.3f') : 'one seed'",
+    ).encode(
         x=alt.X("budget:N", sort=groups, title=None, axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("method:N", sort=_titles(results)),
     )
@@ -47,7 +52,7 @@ def bar_chart(results: Sequence[Result]) -> Specification:
         alt.Tooltip("method:N", title="Method"),
         alt.Tooltip("budget:N", title="Budget"),
         alt.Tooltip("score:Q", title="Mean score", format=".3f"),
-        alt.Tooltip("deviation:Q", title="± over seeds", format=".3f"),
+        alt.Tooltip("spread:N", title="± over seeds"),
         alt.Tooltip("count:Q", title="Datasets"),
     ]
     score = alt.Y("score:Q", title="mean score", scale=alt.Scale(domain=[0, 1]))
@@ -62,7 +67,7 @@ def dot_chart(results: Sequence[Result]) -> Specification:
         alt.Tooltip("method:N", title="Method"),
         alt.Tooltip("budget:N", title="Budget"),
         alt.Tooltip("mean:Q", title="Mean score", format=".3f"),
-        alt.Tooltip("deviation:Q", title="± over seeds", format=".3f"),
+        alt.Tooltip("deviation:N", title="± over seeds"),
         alt.Tooltip("note:N", title="Note"),
     ]
     dots = (
@@ -90,9 +95,11 @@ def anytime_chart(results: Sequence[Result]) -> Specification | None:
     base = base.transform_aggregate(
         groupby=["method", "time"], score="mean(mean)", total="sum(variance)", known="valid(variance)", count="count()"
     ).transform_calculate(
-        half=f"datum.known < datum.count ? null : {NORMAL_QUANTILE} * sqrt(datum.total) / datum.count",
-        low="datum.half === null ? null : datum.score - datum.half",
-        high="datum.half === null ? null : datum.score + datum.half",
+        # One seed somewhere tells nothing of its spread: then there is no band, one of no width.
+        half=f"datum.known < datum.count ? 0 : {NORMAL_QUANTILE} * sqrt(datum.total) / datum.count",
+        low="datum.score - datum.half",
+        high="datum.score + datum.half",
+        interval="datum.half ? format(datum.low, '.3f') + ' to ' + format(datum.high, '.3f') : 'unknown'",
     )
     time = alt.X("time:Q", title="seconds")
     score = alt.Y("score:Q", title="validation score", scale=alt.Scale(zero=False))
@@ -100,8 +107,7 @@ def anytime_chart(results: Sequence[Result]) -> Specification | None:
         alt.Tooltip("method:N", title="Method"),
         alt.Tooltip("time:Q", title="Seconds", format=".0f"),
         alt.Tooltip("score:Q", title="Mean score", format=".3f"),
-        alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-        alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+        alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("count:Q", title="Datasets"),
     ]
     colour = _colour(results)

@@ -48,5 +48,5 @@ def report_page(results: Sequence[Result], *, gallery: Gallery, examples: int = 
         ],
         style=(here / "page.css").read_text(encoding="utf-8"),
         program=(here / "page.js").read_text(encoding="utf-8"),
-        charting=vl_convert.javascript_bundle().replace("</script", "<\\/script"),
+        charting=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"),
     )
