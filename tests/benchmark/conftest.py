@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qttseg.benchmark.gallery import Gallery
 from qttseg.benchmark.results import Result, Status
+from qttseg.benchmark.store import ResultStore
+from qttseg.metadata.datasets import Dataset, Sample
 from qttseg.metadata.protocol import Protocol
 
 TEMPLATE = Result(
@@ -49,6 +53,98 @@ def scored() -> Callable[..., Result]:
         )
 
     return make
+
+
+SKILLS = {"zero-shot": 0.0, "random": 0.5, "autogluon": 0.4, "autogluon-boxes": 0.6, "qtt-seg": 0.8}
+"""Share of what is missing to a perfect score that each method makes up for in the end."""
+
+
+def made_results(
+    datasets: Sequence[str] = ("procedural-polyp", "widgets", "procedural-golf"),
+    methods: Sequence[str] = ("zero-shot", "random", "qtt-seg"),
+    budgets: Sequence[float] = (60.0, 120.0),
+    seeds: int = 2,
+) -> list[Result]:
+    """Results as a benchmark would give them, drawn from a seed: learning that saturates, one failure, one overrun."""
+    generator = np.random.default_rng(0)
+    levels = {dataset: generator.uniform(0.1, 0.7) for dataset in datasets}
+    made = [
+        _made(method, dataset, budget, seed, levels[dataset], generator)
+        for seed in range(seeds)
+        for dataset in datasets
+        for method in methods
+        for budget in (budgets if SKILLS[method] else [None])
+    ]
+    last = made[-1]
+    made[-1] = replace(last, status=Status.FAILED, reason="RuntimeError: <out> of memory", score=None, trajectory=())
+    made[-2] = replace(made[-2], seconds=1.1 * made[-2].seconds)
+    return made
+
+
+def _made(
+    method: str, dataset: str, budget: float | None, seed: int, level: float, generator: np.random.Generator
+) -> Result:
+    times = [] if budget is None else np.linspace(2.0, 0.9 * budget, 8)
+    gains = [(1 - level) * SKILLS[method] * (1 - np.exp(-time / 40)) for time in times]
+    score = float(np.clip(level + (gains[-1] if gains else 0.0) + generator.normal(0, 0.02), 0, 1))
+    return replace(
+        TEMPLATE,
+        method=method,
+        dataset=dataset,
+        dataset_fingerprint=f"content-of-{dataset}",
+        budget=budget,
+        seed=seed,
+        score=score,
+        image_scores=(score,) * 4,
+        validation_score=None if budget is None else score,
+        seconds=budget or 0.0,
+        trajectory=tuple((float(time), float(level + gain)) for time, gain in zip(times, gains, strict=True)),
+        lineage="predictors 3, 240 runs, this one left out" if method == "qtt-seg" else "",
+        versions={"qttseg": "0.1.0", "torch": "2.13.0"},
+        task="multiclass" if dataset in ("procedural-golf", "terrain", "cholec") else "binary",
+        finished_at=1.8e9 + seed,
+    )
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """A disc that is brighter than its ground, in another place for each index."""
+
+    def load(self, index: int) -> Sample:
+        y, x = np.mgrid[:90, :120]
+        disc = (y - 30 - 5 * index) ** 2 + (x - 40 - 9 * index) ** 2 < 22**2
+        image = np.stack([60 + 120 * disc, 90 + x // 2, 80 + y], axis=-1).astype(np.uint8)
+        return Sample(image=image, mask=disc.astype(np.uint8), name=f"blob{index}")
+
+
+def keep_pictures(gallery: Gallery, results: Sequence[Result]) -> None:
+    """Keep pictures of four test images for every result that has a score."""
+    blobs = Dataset(
+        name="blobs",
+        task="binary",
+        classes=("background", "blob"),
+        names=tuple(f"blob{index}" for index in range(4)),
+        source=Blobs(),
+    )
+    predictions = [np.roll(blobs[index].mask, 6, axis=1) for index in range(4)]
+    for result in results:
+        if result.score is not None:
+            gallery.keep(result, blobs, range(4), predictions)
+
+
+@pytest.fixture
+def made() -> Callable[..., list[Result]]:
+    return made_results
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
+    """A store with results and pictures, to be read only."""
+    store, results = ResultStore(tmp_path_factory.mktemp("filled")), made_results()
+    for result in results:
+        store.append(result)
+    keep_pictures(Gallery(uri=store.uri), results)
+    return store
 
 
 PLUG_IN = """

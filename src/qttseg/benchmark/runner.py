@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from qttseg import __version__
+from qttseg.benchmark.gallery import Gallery
 from qttseg.benchmark.methods import BenchmarkTask, Method, method
 from qttseg.benchmark.results import Job, Result, Status
 from qttseg.benchmark.sealing import seal
@@ -124,6 +125,7 @@ def run_benchmark(
         backbone_seconds=clock() - started,
         registry=registry,
         clock=clock,
+        gallery=Gallery(uri=store.uri),
     )
     planned = plan_jobs(benchmark, methods, datasets, backbone)
     held = {result.id for result in store.results() if result.status is Status.OK or not retry_failed}
@@ -172,6 +174,7 @@ class _Arena:
         backbone_seconds: What loading it took; warm start of every job alike.
         registry: Where methods find predictors.
         clock: Returns now, in seconds.
+        gallery: Where pictures of predictions are kept.
     """
 
     datasets: Mapping[str, Dataset]
@@ -180,6 +183,7 @@ class _Arena:
     backbone_seconds: float
     registry: Registry | None
     clock: Callable[[], float]
+    gallery: Gallery
 
     def run(self, job: Job, competitor: Method) -> Result:
         """Run and score one job; whatever goes wrong becomes a result."""
@@ -228,6 +232,7 @@ class _Arena:
         if isinstance(segmenter, Segmenter):  # scoring is nobody's time: test images are embedded once for all methods
             segmenter = segmenter.sharing(self.backbone.cache)
         evaluation = evaluate(segmenter, dataset, split.test, job.protocol, seed=job.seed)
+        self.gallery.keep(job, dataset, split.test, evaluation.label_maps)
         return Result(
             **vars(job),
             status=Status.OK,
