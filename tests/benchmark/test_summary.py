@@ -31,6 +31,22 @@ def test_scores_ranks_and_duels(scored: Callable[..., Result]):
     assert by_name(results)["zero-shot", None].mean_rank == pytest.approx((2 + 2 + 1) / 3)
 
 
+def test_the_gain_over_zero_shot_is_over_jobs_in_which_both_have_a_score(scored: Callable[..., Result]):
+    results = [
+        scored("zero-shot", "a", 0.4),
+        scored("zero-shot", "b", 0.2),
+        scored("zero-shot", "c", 0.9),
+        scored("qtt-seg", "a", 0.5, 60.0),
+        scored("qtt-seg", "b", 0.6, 60.0),
+        scored("qtt-seg", "c", None, 60.0),
+    ]
+    tuned = by_name(results)["qtt-seg", 60.0]
+    assert tuned.gain == pytest.approx(0.25)
+    assert tuned.relative_gain == pytest.approx(0.25 / 0.3)
+    alone = by_name([scored("qtt-seg", "a", 0.5, 60.0)])["qtt-seg", 60.0]
+    assert alone.gain is alone.relative_gain is None
+
+
 def test_failed_jobs_rank_last_and_lose_but_are_not_imputed(scored: Callable[..., Result]):
     results = [scored("zero-shot", "a", 0.5), scored("qtt-seg", "a", None, 60.0), scored("random", "a", 0.1, 60.0)]
     tuned = by_name(results)["qtt-seg", 60.0]
@@ -71,6 +87,6 @@ def test_overruns_are_counted_beyond_a_hundredth(scored: Callable[..., Result]):
 def test_the_table_has_a_row_for_each_method_and_budget(scored: Callable[..., Result]):
     results = [scored("zero-shot", "a", 0.5), scored("qtt-seg", "a", 0.6, 60.0)]
     text = to_markdown(summary_table(results))
-    assert "| 60 s QTT-SEG | 1 | 0.600 | 1.00 | 1/0/0 | 0 | 0 | 0.00 |" in text
+    assert "| 60 s QTT-SEG | 1 | 0.600 | 1.00 | +0.100 (+20%) | 1/0/0 | 0 | 0 | 0.00 |" in text
     with pytest.raises(BenchmarkError, match="run the benchmark"):
         summary_table([])

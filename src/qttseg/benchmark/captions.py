@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from qttseg.benchmark.results import Result
 from qttseg.metadata.protocol import Metric, Protocol
@@ -26,31 +26,45 @@ def caption_of(results: Sequence[Result], *, ranked: bool, namesakes: bool) -> s
         ranked: Whether the rows are ranked by QTT-SEG's gain.
         namesakes: Whether the paper's figures stand beside ours.
     """
-    first = results[0]
-    protocol = first.protocol
     seeds = len({result.seed for result in results})
     order = ", ranked by QTT-SEG's gain over zero-shot at the smallest budget" if ranked else ""
+    sentences = [
+        f"{results[0].task.capitalize()} semantic segmentation{order}.",
+        f"{_METRICS[results[0].protocol.metric]} (higher is better); mean ± sample standard deviation over "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. Bold: best at the budget among ours, without failed seeds.",
+        *([PAPER_ROWS] if namesakes else []),
+        conditions_of(results),
+    ]
+    return " ".join(sentences)
+
+
+def conditions_of(results: Sequence[Result]) -> str:
+    """Return under which conditions `results`, at least one, were made; they share protocol and backbone."""
+    first = results[0]
+    protocol = first.protocol
     machines = "; ".join(sorted({result.machine for result in results if result.machine})) or "not recorded"
     sentences = [
-        f"{first.task.capitalize()} semantic segmentation{order}.",
-        f"{_METRICS[protocol.metric]} (higher is better); mean ± sample standard deviation over "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. Bold: best at the budget among ours, without failed seeds.",
-        _prompt(protocol),
+        *information_of(protocol, {result.method for result in results}),
         f"Each seed draws {protocol.images} images for training and validation; at most {protocol.test_images} test "
         f"images are the same for all seeds; {_split(protocol)}.",
-        *([PAPER_ROWS] if namesakes else []),
         f"Backbone {first.backbone}, protocol {protocol.id}, machine: {machines}.",
     ]
     return " ".join(sentences)
 
 
-def _prompt(protocol: Protocol) -> str:
+def information_of(protocol: Protocol, methods: Collection[str]) -> list[str]:
+    """Return sentences on what each of `methods` is told about the test images: never to be left out of a comparison."""
     if protocol.prompt == "whole-image":
-        return "The prompt is the whole image for each class present, for all of our methods alike."
-    return (
+        return ["Same information for all: the prompt is the whole image for each class present; nobody gets a box."]
+    sentences = [
         "Prompts at test time are boxes from the ground truth, for all of our methods alike, each side moved outward "
         f"by up to {protocol.prompt_noise} px (at 1024 px)."
-    )
+    ]
+    if "autogluon" in methods:
+        sentences.append("The paper's comparison: only our side gets these boxes, AutoGluon gets none.")
+    if "autogluon-boxes" in methods:
+        sentences.append("Same information: AutoGluon with boxes works on the crops of the same boxes.")
+    return sentences
 
 
 def _split(protocol: Protocol) -> str:

@@ -8,17 +8,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata
 
+from qttseg.benchmark.statistics import Array, bootstrap_means, interval, signed_rank
 from qttseg.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from qttseg.benchmark.replay import Replayed
-
-Array = NDArray[np.float64]
-
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,35 +81,23 @@ def regret_curves(
         regrets = np.array(
             [[[one.regret_at(share * one.budget) for share in shares] for one in seeds] for seeds in own.values()]
         )
-        draws = _bootstrap(regrets, seed)
-        low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+        low, high = interval(bootstrap_means(tuple(regrets), seed=seed))
         curves[name] = (shares, regrets.mean(axis=(0, 1)), low, high)
     return curves
 
 
 def _summary(name: str, label: str, regrets: Array, ranks: Array, reference: Array | None, seed: int) -> RegretSummary:
-    low, high = np.quantile(_bootstrap(regrets[..., None], seed)[:, 0], [0.025, 0.975])
-    differences = np.zeros(1) if reference is None else (regrets - reference).mean(axis=1)
-    p_value = float(wilcoxon(differences).pvalue) if differences.any() else None
+    low, high = interval(bootstrap_means(tuple(regrets[..., None]), seed=seed))
     return RegretSummary(
         optimiser=name,
         budget=label,
         replays=regrets.size,
         regret=float(regrets.mean()),
-        low=float(low),
-        high=float(high),
+        low=float(low[0]),
+        high=float(high[0]),
         rank=float(ranks.mean()),
-        p_value=p_value,
+        p_value=None if reference is None else signed_rank((regrets - reference).mean(axis=1)),
     )
-
-
-def _bootstrap(values: Array, seed: int) -> Array:
-    """Return means (resamples × points) of values (datasets × seeds × points), datasets drawn, then seeds within them."""
-    generator = np.random.default_rng(seed)
-    datasets, seeds, _ = values.shape
-    which = generator.integers(datasets, size=(_RESAMPLES, datasets))
-    within = generator.integers(seeds, size=(_RESAMPLES, datasets, seeds))
-    return np.array([values[a[:, None], b].mean(axis=(0, 1)) for a, b in zip(which, within, strict=True)])
 
 
 def _by_optimiser(replays: Sequence[Replayed]) -> dict[str, Array]:

@@ -28,6 +28,8 @@ class MethodSummary:
         mean_score: Mean over the jobs with a score; None without any. Failed jobs are not imputed.
         mean_rank: Mean rank (1 is best, ties share) among the methods at this budget, over the jobs that all of them
             have run; a failed job ranks last. None where there is no such job.
+        gain: Mean score less that of zero-shot over the jobs in which both have a score; None without any.
+        relative_gain: The same as a share of zero-shot's mean score there; None where that is 0.
         wins: Jobs in which it beats zero-shot in the third decimal; a failed job is a loss.
         ties: Jobs in which both agree in the third decimal.
         losses: The other jobs that both have run.
@@ -40,6 +42,8 @@ class MethodSummary:
     jobs: int
     mean_score: float | None
     mean_rank: float | None
+    gain: float | None
+    relative_gain: float | None
     wins: int
     ties: int
     losses: int
@@ -73,13 +77,17 @@ def _place(summary: MethodSummary) -> tuple[float, float, str]:
 def _summary(column: Column, by_column: dict[Column, dict[Job, Result]]) -> MethodSummary:
     jobs = by_column[column]
     scores = [score for result in jobs.values() if (score := _score(result)) is not None]
-    duels = _duels(jobs, by_column.get(Column(method=BASELINE), {}))
+    baseline = by_column.get(Column(method=BASELINE), {})
+    duels = _duels(jobs, baseline)
+    gain, relative_gain = _gain(jobs, baseline)
     overruns = [result.overrun for result in jobs.values()]
     return MethodSummary(
         column=column,
         jobs=len(jobs),
         mean_score=fmean(scores) if scores else None,
         mean_rank=_mean_rank(column, by_column),
+        gain=gain,
+        relative_gain=relative_gain,
         wins=sum(duel > 0 for duel in duels),
         ties=sum(duel == 0 for duel in duels),
         losses=sum(duel < 0 for duel in duels),
@@ -119,20 +127,34 @@ def _duels(jobs: dict[Job, Result], baseline: dict[Job, Result]) -> list[int]:
     return duels
 
 
+def _gain(jobs: dict[Job, Result], baseline: dict[Job, Result]) -> tuple[float | None, float | None]:
+    """Mean gain over zero-shot, absolute and as a share of zero-shot's mean score."""
+    pairs = ((_score(jobs[job]), _score(baseline[job])) for job in jobs.keys() & baseline.keys())
+    both = [(own, other) for own, other in pairs if own is not None and other is not None]
+    if not both:
+        return None, None
+    gain, level = fmean(own - other for own, other in both), fmean(other for _, other in both)
+    return gain, gain / level if level else None
+
+
 def summary_table(results: Iterable[Result]) -> Table:
     """Return `summarize` as a table, a row for each method and budget.
 
     Raises:
         BenchmarkError: there are no results, or they come from several protocols or backbones.
     """
-    titles = ("Jobs", "Mean score", "Mean rank", "Win/tie/loss", "Failed", "Overruns", "Worst overrun [s]")
+    titles = (
+        "Jobs", "Mean score", "Mean rank", "Over zero-shot", "Win/tie/loss", "Failed", "Overruns", "Worst overrun [s]"
+    )  # fmt: skip
     rows = tuple(
         Row(
             label=summary.column.head.text,
+            about=summary.column.about,
             cells=(
                 Cell(mean=summary.jobs, decimals=0),
                 Cell(mean=summary.mean_score),
                 Cell(mean=summary.mean_rank, decimals=2),
+                _gain_cell(summary),
                 Cell(note=f"{summary.wins}/{summary.ties}/{summary.losses}"),
                 Cell(mean=summary.failed, decimals=0),
                 Cell(mean=summary.overruns, decimals=0),
@@ -144,7 +166,15 @@ def summary_table(results: Iterable[Result]) -> Table:
     caption = (
         "Over all (dataset, seed) jobs. Mean score: jobs with a score only, higher is better. Mean rank: 1 is best, "
         "among the methods at the same budget, over the jobs all of them have run; failed jobs rank last. "
+        "Over zero-shot: mean gain, and as a share of zero-shot's mean, over the jobs in which both have a score. "
         "Win/tie/loss: against zero-shot, to the third decimal; failed jobs lose. "
         f"Overruns: jobs more than {OVERRUN_TOLERANCE:.0%} over the budget."
     )
     return Table(corner="Method", heads=tuple(Head(title=title) for title in titles), rows=rows, caption=caption)
+
+
+def _gain_cell(summary: MethodSummary) -> Cell:
+    if summary.column.method == BASELINE:
+        return Cell()
+    note = "" if summary.relative_gain is None else f"({summary.relative_gain:+.0%})"
+    return Cell(mean=summary.gain, note=note, signed=True)

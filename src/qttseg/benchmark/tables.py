@@ -6,8 +6,8 @@ Nothing here needs torch or ray: tables are made wherever the results lie.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -19,8 +19,21 @@ from qttseg.metadata.datasets import Task
 
 BASELINE = "zero-shot"
 CONTENDER = "qtt-seg"
-TITLES = {BASELINE: "Zero-shot", CONTENDER: "QTT-SEG", "autogluon": "AutoGluon"}
-"""How the paper writes the methods; others stand under their own name."""
+TITLES = {
+    BASELINE: "Zero-shot",
+    "autogluon": "AutoGluon",
+    "autogluon-boxes": "AutoGluon with boxes",
+    CONTENDER: "QTT-SEG",
+}
+"""How the paper writes the methods, in its order; others stand under their own name, behind these."""
+
+About = Mapping[str, str]
+"""What a row or column is about: its `dataset`, `method` or `budget`, so that a reader can filter for them."""
+
+
+def title_of(method: str) -> str:
+    """Return how tables and figures write a method."""
+    return TITLES.get(method, method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +42,7 @@ class Head:
 
     title: str
     group: str = ""
+    about: About = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -46,8 +60,12 @@ class Column:
     @property
     def head(self) -> Head:
         """The method's printed name below its budget."""
-        group = "" if self.budget is None else f"{self.budget:g} s"
-        return Head(group=group, title=TITLES.get(self.method, self.method))
+        return Head(group=self.about.get("budget", ""), title=title_of(self.method), about=self.about)
+
+    @property
+    def about(self) -> About:
+        """Its method, and its budget where it has one."""
+        return {"method": self.method} | ({} if self.budget is None else {"budget": f"{self.budget:g} s"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +78,7 @@ class Cell:
         note: What a reader must know to trust the mean: failed seeds, missing seeds.
         best: Whether it is the best of its row at its budget.
         decimals: Digits printed after the point.
+        signed: Whether a plus stands before what is above 0.
     """
 
     mean: float | None = None
@@ -67,6 +86,7 @@ class Cell:
     note: str = ""
     best: bool = False
     decimals: int = 3
+    signed: bool = False
 
     @property
     def number(self) -> str:
@@ -74,7 +94,7 @@ class Cell:
         if self.mean is None:
             return ""
         spread = "" if self.std is None else f" ±{self.std:.{self.decimals}f}"
-        return f"{self.mean:.{self.decimals}f}{spread}"
+        return f"{self.mean:{'+' if self.signed else ''}.{self.decimals}f}{spread}"
 
     @property
     def text(self) -> str:
@@ -90,6 +110,7 @@ class Row:
     cells: tuple[Cell, ...]
     source: Literal["ours", "paper"] = "ours"
     average: bool = False
+    about: About = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,18 +140,17 @@ def paper_table(results: Iterable[Result], task: Task) -> Table:
     labels = dataset_labels(chosen)
     namesakes = {label: paper.counterpart(chosen_name) for label, chosen_name in labels.values()}
     ours = _columns_of(chosen)
-    columns = _in_order({*ours, *_columns_of_paper(ours, namesakes.values())})
-    seeds = sorted({result.seed for result in chosen})
-    cells = _cells(chosen, labels, seeds)
+    columns = in_order({*ours, *_columns_of_paper(ours, namesakes.values())})
+    cells = score_cells(chosen)
 
     datasets = sorted(namesakes, key=lambda label: (-_gain(cells, label, columns), label))
     rows: list[Row] = []
     for label in datasets:
         row = tuple(cells.get((label, column), Cell()) for column in columns)
-        rows.append(Row(label=label, cells=mark_best(columns, row)))
+        rows.append(Row(label=label, cells=mark_best(columns, row), about={"dataset": label}))
         namesake = namesakes[label]
         if namesake is not None:
-            rows.append(_paper_row(namesake, columns))
+            rows.append(_paper_row(namesake, columns, beside=label))
     rows += _averages(rows, columns)
     caption = caption_of(
         chosen,
@@ -138,6 +158,14 @@ def paper_table(results: Iterable[Result], task: Task) -> Table:
         namesakes=any(namesakes.values()),
     )
     return Table(corner="Dataset", heads=tuple(column.head for column in columns), rows=tuple(rows), caption=caption)
+
+
+def comparable(results: Iterable[Result]) -> tuple[tuple[Result, ...], ...]:
+    """Return the results in groups that may stand in one table each: those of one protocol and one backbone."""
+    groups: defaultdict[tuple[str, str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.protocol.id, result.backbone, result.backbone_fingerprint].append(result)
+    return tuple(tuple(group) for group in groups.values())
 
 
 def check_comparable(results: Iterable[Result]) -> None:
@@ -164,6 +192,16 @@ def dataset_labels(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
         fingerprint: (name if taken.count(name) == 1 else f"{name} ({fingerprint[:6]})", name)
         for fingerprint, name in names.items()
     }
+
+
+def score_cells(results: Collection[Result]) -> dict[tuple[str, Column], Cell]:
+    """Return the cell of each dataset label and column; every seed of the results should be in each."""
+    labels, seeds = dataset_labels(results), len({result.seed for result in results})
+    grouped: defaultdict[tuple[str, Column], dict[int, Result]] = defaultdict(dict)
+    for result in results:
+        label, _ = labels[result.dataset_fingerprint]
+        grouped[label, Column(method=result.method, budget=result.budget)][result.seed] = result
+    return {key: cell_of(by_seed.values(), seeds=seeds) for key, by_seed in grouped.items()}
 
 
 def cell_of(results: Collection[Result], *, seeds: int) -> Cell:
@@ -214,25 +252,15 @@ def _columns_of_paper(ours: Collection[Column], namesakes: Collection[str | None
     return {Column(method=method, budget=budget) for method, budget in printed if budget in budgets}
 
 
-def _in_order(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Budget-free columns first, then by budget; within a budget as in the paper, QTT-SEG last of the paper's."""
-    known = [BASELINE, "autogluon", CONTENDER]
+def in_order(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return budget-free columns first, then by budget; within a budget as in the paper, then by name."""
+    known = list(TITLES)
 
     def place(column: Column) -> tuple[float, int, str]:
         rank = known.index(column.method) if column.method in known else len(known)
         return (column.budget or 0.0, rank, column.method)
 
     return tuple(sorted(columns, key=place))
-
-
-def _cells(
-    results: Iterable[Result], labels: dict[str, tuple[str, str]], seeds: Sequence[int]
-) -> dict[tuple[str, Column], Cell]:
-    grouped: defaultdict[tuple[str, Column], dict[int, Result]] = defaultdict(dict)
-    for result in results:
-        label, _ = labels[result.dataset_fingerprint]
-        grouped[label, Column(method=result.method, budget=result.budget)][result.seed] = result
-    return {key: cell_of(by_seed.values(), seeds=len(seeds)) for key, by_seed in grouped.items()}
 
 
 def _gain(cells: dict[tuple[str, Column], Cell], label: str, columns: Sequence[Column]) -> float:
@@ -245,10 +273,10 @@ def _gain(cells: dict[tuple[str, Column], Cell], label: str, columns: Sequence[C
     return float("-inf") if tuned is None or zero_shot is None else tuned - zero_shot
 
 
-def _paper_row(namesake: str, columns: Sequence[Column]) -> Row:
+def _paper_row(namesake: str, columns: Sequence[Column], *, beside: str) -> Row:
     figures = (paper.FIGURES[namesake].get((column.method, column.budget)) for column in columns)
     cells = tuple(Cell() if figure is None else Cell(mean=figure.mean, std=figure.std) for figure in figures)
-    return Row(label=f"paper: {namesake}", cells=cells, source="paper")
+    return Row(label=f"paper: {namesake}", cells=cells, source="paper", about={"dataset": beside})
 
 
 def _averages(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
