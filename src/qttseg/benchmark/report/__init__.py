@@ -1,0 +1,1 @@
+"""The results as one page that a reader can explore, without a network."""
