@@ -46,7 +46,8 @@ def qttseg(monkeypatch, capfd):
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
         "datasets list", "datasets verify", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
-        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables", "replay",
+        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary",
+        "figures", "report", "replay",
         "backbone pretrain", "demo",
     }  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_every_command_has_help_with_an_example_that_parses(path):
 def test_help_and_import_load_nothing_heavy():
     code = (
         "import sys, qttseg.cli\n"
-        "heavy = {'torch', 'ray', 'mlflow', 'duckdb', 'pyarrow', 'gpytorch', 'peft', 'scipy', 'ConfigSpace'}\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'duckdb', 'pyarrow', 'gpytorch', 'peft', 'scipy', 'ConfigSpace', 'altair'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -95,7 +96,8 @@ def test_help_and_import_load_nothing_heavy():
         (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
         (["bench", "--methods", "magic"], "there is no method 'magic'"),
         (["bench", "--budgets", "0"], "'0' is not a duration"),
-        (["tables"], "run qttseg bench first"),
+        (["tables", "paper"], "run qttseg bench first"),
+        (["report"], "run qttseg bench first"),
         (["backbone", "show", "sam-vit-b:nowhere.pth"], "no SAM checkpoint"),
         (["backbone", "show", "sam2:."], "no SAM 2 model"),
         (["backbone", "fetch", "sam-mega"], "no official checkpoint"),

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qttseg.cli import backbone, bench, collect, datasets, demo, meta, predict, predictors, replay, tune
+from qttseg.cli import backbone, bench, collect, datasets, demo, meta, predict, predictors, replay, results, tune
 from qttseg.cli.console import complain
 from qttseg.errors import QttSegError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tune, predict, predictors, bench, replay, demo):
+for module in (tune, predict, predictors, bench, results, replay, demo):
     module.add_commands(app)
 for module in (collect, datasets, meta, backbone):
     app.add_typer(module.app)

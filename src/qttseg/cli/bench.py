@@ -1,9 +1,7 @@
-"""`qttseg bench` and `qttseg tables`: compare methods under equal budgets, and print what came out."""
+"""`qttseg bench`: compare methods under equal budgets."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,26 +14,12 @@ if TYPE_CHECKING:
     from qttseg.benchmark.results import Result
     from qttseg.benchmark.runner import Benchmark, BenchmarkReport
     from qttseg.benchmark.store import ResultStore
-    from qttseg.benchmark.tables import Table
     from qttseg.predictors.registry import Registry
 
 
-class Format(StrEnum):
-    """How tables are printed."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
-
-
-Results = Annotated[str, typer.Option(help="Result store: a folder or any URI of a file system.")]
-
-
 def add_commands(app: typer.Typer) -> None:
-    """Add `bench` and `tables` to the command line."""
+    """Add `bench` to the command line."""
     app.command(epilog="Example: qttseg bench --methods zero-shot,qtt-seg,random --budgets 60,120 --seeds 5")(bench)
-    app.command(epilog="Example: qttseg tables --results results --format markdown")(tables)
 
 
 def bench(
@@ -43,7 +27,7 @@ def bench(
     datasets: Annotated[str, typer.Option(help="Suite, folders:PATH, names or paths, by commas.")] = "procedural13",
     budgets: Annotated[str, typer.Option(help="Time budgets, by commas.")] = "60,120,180",
     seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 5,
-    results: Results = options.RESULTS,
+    results: options.Results = options.RESULTS,
     registry: options.Registry = None,
     backbone: options.Backbone = "sam-nano",
     device: options.Device = "cpu",
@@ -76,7 +60,7 @@ def bench(
         err.print(f"[red]failed[/] {failure.method} on {failure.dataset}: {failure.reason}", highlight=False)
     done = len(report.results)
     out.print(f"{done} results ({len(report.failed)} failed), {report.skipped} were there before → {results}")
-    out.print(f"next: qttseg tables --results {results}")
+    out.print(f"next: qttseg tables summary --results {results}, or qttseg report --results {results}")
 
 
 def run(
@@ -95,46 +79,3 @@ def run(
         return run_benchmark(
             benchmark, store, registry=registry, device=device, retry_failed=retry_failed, on_progress=show
         )
-
-
-def tables(
-    results: Results = options.RESULTS,
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TERMINAL,
-    summary: Annotated[bool, typer.Option("--summary", help="One row a method instead of one a dataset.")] = False,
-    out_file: Annotated[Path | None, typer.Option("--out", help="Write to this file instead.")] = None,
-) -> None:
-    """Print the paper's Table 1 (binary) and Table 2 (multiclass) from results, the paper's figures beside."""
-    from qttseg.benchmark.store import ResultStore
-    from qttseg.benchmark.summary import summary_table
-    from qttseg.benchmark.tables import paper_table
-
-    found = ResultStore(results).results()
-    if not found:
-        raise BenchmarkError(f"no results in {results}; run qttseg bench first")
-    tasks = {result.task for result in found}
-    made = [summary_table(found)] if summary else [paper_table(found, task) for task in sorted(tasks)]
-    if format_ is Format.TERMINAL and out_file is None:
-        show_tables(made)
-        return
-    text = "\n\n".join(rendered(table, format_) for table in made) + "\n"
-    if out_file is None:
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
-    else:
-        out_file.write_text(text, encoding="utf-8")
-        out.print(f"tables → {out_file}")
-
-
-def show_tables(made: list[Table]) -> None:
-    """Print tables to the terminal."""
-    from qttseg.benchmark.rendering import to_rich
-
-    for table in made:
-        out.print(to_rich(table))
-
-
-def rendered(table: Table, format_: Format) -> str:
-    """Return a table as text."""
-    from qttseg.benchmark.rendering import to_csv, to_latex, to_markdown
-
-    makers = {Format.LATEX: to_latex, Format.CSV: to_csv}
-    return makers.get(format_, to_markdown)(table)

@@ -11,6 +11,7 @@ from rich.rule import Rule
 
 from qttseg.cli import bench, collect, options, predictors, tune
 from qttseg.cli.console import err, out, show_arrow
+from qttseg.cli.results import paper_tables, report, show_tables
 from qttseg.errors import StoreError
 
 _DATASETS = "procedural4"
@@ -29,10 +30,9 @@ def demo(
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for none.")] = 2,
     budget: Annotated[str, typer.Option(help="Time for tuning.")] = "20s",
 ) -> None:
-    """Collect, train predictors, tune, benchmark and print tables, on four procedural datasets in a few minutes."""
+    """Collect, train predictors, tune, benchmark and report, on four procedural datasets in a few minutes."""
     from qttseg.benchmark.runner import Benchmark
     from qttseg.benchmark.store import ResultStore
-    from qttseg.benchmark.tables import paper_table
     from qttseg.metadata.datasets import resolve_dataset, resolve_suite
     from qttseg.metadata.queries import summary
     from qttseg.metadata.store import CurveStore
@@ -82,8 +82,10 @@ def demo(
         protocol=protocol,
     )
     bench.run(benchmark, results, registry)
-    _step(f"tables --results {places['results']}")
-    bench.show_tables([paper_table(results.results(), task) for task in ("binary", "multiclass")])
+    _step(f"tables paper --results {places['results']}")
+    show_tables(paper_tables(results.results()))
+    _step(f"report --results {places['results']} --out {out_folder / 'report.html'}")
+    report(results=results.uri, out_file=out_folder / "report.html")
 
     out.print(Rule())
     out.print(f"The whole road took {time.monotonic() - started:.0f} s. Everything lies in {out_folder}/:")
@@ -97,7 +99,8 @@ _CONTENTS = {
     "curves/": "learning curves (Parquet); look in with `qttseg meta query`",
     "mlflow.db": "registered predictors; look in with `qttseg predictors list`",
     f"{_TARGET}-tuned/": "the tuned model: adapter, decoder, curves, previews, MODEL_CARD.md",
-    "results/": "benchmark results (Parquet); print them with `qttseg tables`",
+    "results/": "benchmark results (Parquet) and pictures; print them with `qttseg tables`",
+    "report.html": "the results as a page: open it in a browser",
 }
 
 

@@ -20,6 +20,7 @@ Store = Annotated[
         help="Learning-curve store: a folder, any URI of a file system, or `shipped`, the one in the package."
     ),
 ]
+Results = Annotated[str, typer.Option(help="Result store: a folder or any URI of a file system.")]
 Registry = Annotated[
     str | None, typer.Option(help="MLflow tracking URI of the predictor registry; SQLite in ~/.qttseg by default.")
 ]
