@@ -73,11 +73,11 @@ def test_domains_differ_where_hyperparameters_care() -> None:
 
 def test_fingerprints_tell_datasets_apart_and_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QTTSEG_CACHE", str(tmp_path))
-    fiber = resolve_dataset("procedural-fiber").fingerprint
-    (note,) = (tmp_path / "fingerprints").iterdir()
-    assert note.read_text() == fiber
-    note.write_text("0" * 16)
-    assert resolve_dataset("procedural-fiber").fingerprint == "0" * 16
+    fiber = resolve_dataset("procedural-fiber")
+    first = fiber.fingerprint
+    assert first != resolve_dataset("procedural-eyes").fingerprint
+    monkeypatch.setattr(type(fiber.source), "load", lambda *_: pytest.fail("it was drawn again"))
+    assert resolve_dataset("procedural-fiber").fingerprint == first
 
 
 def test_every_name_of_every_suite_resolves() -> None:

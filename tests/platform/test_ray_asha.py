@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 
 from qttseg.metadata.datasets import resolve_dataset
@@ -24,7 +26,7 @@ PROTOCOL = Protocol(images=8, test_images=4, epochs=2)
 def test_the_best_model_is_the_one_that_scored_best():
     dataset, backbone = resolve_dataset("procedural-polyp"), load_backbone()
     split = draw_split(dataset, PROTOCOL, seed=0)
-    candidates = sorted(search_space().sample(40, seed=0), key=lambda c: -float(c["lr"]))[:3]
+    candidates = sorted(search_space().sample(40, seed=0), key=lambda c: abs(log(float(c["lr"]) / 1e-3)))[:3]
     found = search(dataset, split, PROTOCOL, backbone, candidates, budget=200.0)
     moments, scores = zip(*found.trajectory, strict=True)
     assert list(moments) == sorted(moments)

@@ -28,7 +28,7 @@ def card(store: options.Store = options.STORE) -> None:
     from qttseg.metadata.card import data_card
     from qttseg.metadata.shipped import store_of
 
-    out.print(data_card(store_of(store)), markup=False, highlight=False, soft_wrap=True)
+    out.print(data_card(store_of(store)), markup=False, highlight=False, soft_wrap=True, end="")
 
 
 @app.command(

@@ -26,7 +26,7 @@ grouped AS (
         text,
         CASE
             WHEN distinct_values > 8 AND number IS NOT NULL
-            THEN ntile(5) OVER (PARTITION BY parameter ORDER BY number)::VARCHAR
+            THEN ntile(5) OVER (PARTITION BY parameter ORDER BY number, rank)::VARCHAR
             ELSE text
         END AS level,
         number
