@@ -24,7 +24,7 @@ from qttseg.pipelines.spaces import search_space
 from qttseg.pipelines.workbench import Workbench
 from qttseg.platform.ray_tune import RayTuneSearch
 from qttseg.predictors.shipped import shipped_for
-from qttseg.tuning.policies import ReachableImprovement
+from qttseg.tuning.policies import BestPredicted
 from qttseg.tuning.tuner import Tuner, predicted_seconds
 
 PROTOCOL = Protocol(images=24, epochs=6)
@@ -63,9 +63,7 @@ def main() -> None:
     meta_features = measure(target, split.train + split.validation).to_dict()
     predictors = shipped_for(target.identity)
     candidates = search_space().sample(64, seed=0)
-    policy = ReachableImprovement(
-        candidates=candidates, meta_features=meta_features, performance=predictors.performance
-    )
+    policy = BestPredicted(candidates=candidates, meta_features=meta_features, performance=predictors.performance)
     search = RayTuneSearch(
         Tuner(
             candidates,

@@ -49,7 +49,7 @@ class Toy(tune.Trainable):
 def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Tuner, Sequence[str]]]:
     """Search among six candidates and return the tuner and the epochs that were trained."""
 
-    def run(*, seconds: float = 60.0, cpus: int = 1) -> tuple[Tuner, Sequence[str]]:
+    def run(*, seconds: float = 600.0, cpus: int = 1) -> tuple[Tuner, Sequence[str]]:
         log = tmp_path / "log"
         log.mkdir()
         monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

@@ -21,12 +21,12 @@ from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome
 from qttseg.tuning.acquisition import Floats
 from qttseg.tuning.policies import (
+    BestPredicted,
     Hyperband,
     InOrder,
     LastValueGreedy,
     Policy,
     QuickTune,
-    ReachableImprovement,
     SuccessiveHalving,
     shuffled,
 )
@@ -120,7 +120,7 @@ class Task:
         return shuffled(len(self.candidates), self.seed)
 
 
-def _guided(kind: type[QuickTune | ReachableImprovement]) -> Callable[[Task], Policy]:
+def _guided(kind: type[QuickTune | BestPredicted]) -> Callable[[Task], Policy]:
     def make(task: Task) -> Policy:
         if task.predictors is None:
             raise BenchmarkError(f"{kind.__name__} needs predictors")
@@ -139,7 +139,7 @@ OPTIMISERS: Mapping[str, Callable[[Task], Policy]] = {
     "asha": lambda task: SuccessiveHalving(order=task.order),
     "hyperband": lambda task: Hyperband(order=task.order),
     "quick-tune": _guided(QuickTune),
-    "qttseg": _guided(ReachableImprovement),
+    "qttseg": _guided(BestPredicted),
 }
 """Policies by name."""
 

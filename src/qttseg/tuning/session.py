@@ -232,15 +232,13 @@ def _tuner(
     What the user should know of the search is added to `notes`.
     """
     from qttseg.metadata.meta_features import measure
-    from qttseg.tuning.policies import InOrder, LastValueGreedy, ReachableImprovement, shuffled
+    from qttseg.tuning.policies import BestPredicted, InOrder, LastValueGreedy, shuffled
     from qttseg.tuning.tuner import Tuner, predicted_seconds
 
     if predictors is None:
         return Tuner(candidates, change(InOrder(shuffled(len(candidates), seed))), max_epochs=protocol.epochs)
     meta_features = measure(dataset, split.train + split.validation).to_dict()
-    guided = ReachableImprovement(
-        candidates=candidates, meta_features=meta_features, performance=predictors.performance
-    )
+    guided = BestPredicted(candidates=candidates, meta_features=meta_features, performance=predictors.performance)
     policy: Policy = guided
     novelty = predictors.novelty(meta_features)
     if novelty > STRANGE:

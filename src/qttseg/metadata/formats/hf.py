@@ -132,7 +132,6 @@ def _reading(path: Path, splits: Mapping[str, datasets.Dataset], rules: Mapping[
 def write(dataset: Dataset, folder: Path) -> None:
     """Write `data/train-00000-of-00001.parquet` with the columns image, mask and, where known, group; `id2label.json`."""
     import pyarrow.parquet as pq
-
     from datasets import Features, Image, Value
 
     features = Features({"image": Image(), "mask": Image()})
@@ -161,9 +160,8 @@ def write(dataset: Dataset, folder: Path) -> None:
 
 def _splits(path: Path) -> tuple[dict[str, datasets.Dataset], str | None]:
     """Return the rows of each split, and the folder that is to go when they are no longer used."""
-    from datasets.exceptions import DatasetsError
-
     from datasets import Dataset as Rows
+    from datasets.exceptions import DatasetsError
 
     try:
         with _quietly():

@@ -1,6 +1,6 @@
 """How long it takes to verify many images, once and again, and to draw a few of very many; prints times and ratios.
 
-    python benches/datasets.py --images 10000 --side 512 --listed 100000
+    python benches/verification.py --images 10000 --side 512 --listed 100000
 
 Makes its data in a temporary folder (about 60 kB an image of 512 pixels, 2 kB a listed one), and keeps its cache there.
 Images are verified in threads; the bench also shows what one thread and two processes would take.
