@@ -255,8 +255,8 @@ def _by_stem(folder: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[str
     for name in names:
         if name.startswith(".") or name == "Thumbs.db":
             continue
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122 (as in `Pairs`)
-        if suffix.lower() in suffixes:
+        stem, dot, ending = name.rpartition(".")
+        if (dot + ending).lower() in suffixes:
             found.setdefault(stem, []).append(name)
         else:
             foreign.append(folder / name)

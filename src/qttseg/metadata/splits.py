@@ -116,6 +116,8 @@ def _take(order: Sequence[str], members: Mapping[str, list[int]], *, size: int, 
     taken: list[str] = []
     filled = 0
     for group in order:
+        if filled == size:
+            break
         if filled + len(members[group]) <= size and len(taken) < len(order) - spare:
             taken.append(group)
             filled += len(members[group])
