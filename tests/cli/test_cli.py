@@ -105,6 +105,7 @@ def test_help_and_import_load_nothing_heavy():
         (["bench", "--datasets", "paper13"], "golf: `qttseg datasets fetch golf`"),
         (["collect", "--datasets", "golf", "--available"], "1 of 1 datasets of golf are not here"),
         (["datasets", "add", "golf", ".", "--from", "."], "give either PATH, or --from"),
+        (["datasets", "add", "golf", "--from", ".", "--link"], "leave out --format, --link and --skip-bad"),
         (["datasets", "add", "golf", "--from", "nowhere.zip"], "neither a folder nor an archive"),
         (["datasets", "add", "tiles", "--from", "."], "there is no recipe 'tiles'"),
         (["tune", "golf"], "qttseg datasets fetch golf"),

@@ -185,6 +185,11 @@ def add(
     from qttseg.metadata.recipes.catalogue import recipe_of
 
     if got and path is None:
+        if format != "auto" or link or skip_bad:
+            raise DatasetError(
+                "a recipe says how to read what --from names: leave out --format, --link and --skip-bad "
+                "(--rule accept=… goes on where files differ)"
+            )
         by_hand = f"by hand: {', '.join(archive.name for archive in got)}"
         recipes.add_known(recipe_of(name), got, rules=rules_of(rule or []), origin=by_hand)
         return
