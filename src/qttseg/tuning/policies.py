@@ -142,7 +142,8 @@ class QuickTune(_Guided):
         epochs = [len(scores[index]) + int(extra) for index, extra in zip(admitted, added, strict=True)]
         mean, std = self._predict(admitted, scores, epochs)
         value = improvement_per_second(mean, std, best_scores_at(scores, epochs), _seconds(standing) * added)
-        return _best(admitted, value, mean)
+        # Where every value has vanished, the highest mean is the best guess left.
+        return admitted[int(np.lexsort((-mean, -value))[0])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +175,6 @@ def _reachable(standing: Standing) -> list[int]:
     more = np.maximum(1.0, standing.remaining // (_seconds(standing) * SAFETY))
     done = np.array([len(standing.scores[index]) for index in standing.admitted])
     return [int(epoch) for epoch in np.minimum(standing.max_epochs, done + more)]
-
-
-def _best(admitted: Sequence[int], value: Floats, mean: Floats) -> int:
-    """Return who has the highest value; where every value has vanished, the highest mean is the best guess left."""
-    return admitted[int(np.lexsort((-mean, -value))[0])]
 
 
 @dataclass(frozen=True, kw_only=True)
