@@ -9,7 +9,7 @@ from qttseg.pipelines.pretraining.drawing import draw
 from qttseg.pipelines.pretraining.training import PretrainingRecipe, pretrain
 
 SMALL = NanoArchitecture(resolution=64, width=32, depth=1, window=4, global_blocks=(0,), prompt_width=32)
-RECIPE = PretrainingRecipe(steps=4, batch=2, warm_up=2)
+RECIPE = PretrainingRecipe(steps=5, finishing=2, rehearsal=1, coarse=1, batch=2, warm_up=2)
 
 
 def test_drawings_are_seeded_varied_and_within_range():
@@ -31,7 +31,7 @@ def test_an_interrupted_pretraining_gives_the_same_weights(tmp_path):
     pretrain(tmp_path / "broken", RECIPE, architecture=SMALL, stop_after=1)
     pretrain(tmp_path / "broken", RECIPE, architecture=SMALL, stop_after=2)
     pretrain(tmp_path / "broken", RECIPE, architecture=SMALL)
-    assert [progress.step for progress in steps] == [1, 2, 3, 4]
+    assert [progress.step for progress in steps] == [1, 2, 3, 4, 5]
     whole, broken = load_file(tmp_path / "whole"), load_file(tmp_path / "broken")
     assert fingerprint_of(whole) == fingerprint_of(broken)
     assert {tensor.dtype for tensor in whole.values()} == {torch.float16}

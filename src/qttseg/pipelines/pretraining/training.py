@@ -103,6 +103,8 @@ class _Trainer:
     def train_step(self) -> PretrainingProgress:
         """Take one optimisation step on images drawn from (seed, step)."""
         recipe = self._recipe
+        if self.step == recipe.main_steps:
+            self._begin_finish()
         generator = Generator(self._device).manual_seed(recipe.seed * 1_000_003 + self.step)
         by_point, grouping = False, torch.zeros((), device=self._device)
         if self.step < recipe.rehearsal:
@@ -111,14 +113,30 @@ class _Trainer:
             by_point = torch.rand(1, generator=generator, device=self._device).item() < recipe.point_share
             embeddings, target, grouping = self._drawn(generator)
         logits, guess = self._decode(embeddings, target, generator, by_point=by_point)
-        focal = recipe.focal if self.step < recipe.steps - recipe.sharpening else recipe.late_focal
-        loss, iou = objective(logits, guess, target, nearby=recipe.nearby, focal=focal)
-        self._move(loss + recipe.grouping * grouping)
+        loss, iou = objective(logits, guess, target, nearby=recipe.nearby, focal=self._focal)
+        self._move(loss if self._finishing else loss + recipe.grouping * grouping)
         self.step += 1
         self._update_average()
         self._loss = _running(self._loss, loss.item())
         self._iou = self._iou if by_point else _running(self._iou, iou)
         return PretrainingProgress(step=self.step, steps=recipe.steps, loss=self._loss, iou=self._iou)
+
+    @property
+    def _finishing(self) -> bool:
+        return self.step >= self._recipe.main_steps
+
+    @property
+    def _focal(self) -> float:
+        """The weight of the focal loss at this step."""
+        recipe = self._recipe
+        if self._finishing:
+            return recipe.finishing_focal
+        return recipe.focal if self.step < recipe.main_steps - recipe.sharpening else recipe.late_focal
+
+    def _begin_finish(self) -> None:
+        """Go on from the moving average, with fresh optimisers."""
+        self._sam.load_state_dict(self._average)
+        self._optimizers = _optimizers(self._model, self._groups, self._recipe)
 
     def _rehearsed(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return noise in place of embeddings (p × c × g × g) and filled boxes as masks (p × 4g × 4g)."""
@@ -187,7 +205,9 @@ class _Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self._recipe.average, (1 + self.step) / (10 + self.step))
+        recipe = self._recipe
+        limit = recipe.finishing_average if self.step > recipe.main_steps else recipe.average
+        decay = min(limit, (1 + self.step) / (10 + self.step))
         for name, tensor in self._sam.state_dict().items():
             self._average[name].lerp_(tensor, 1 - decay)
 
@@ -263,7 +283,11 @@ def _optimizers(
 
 def _learning_rates(recipe: PretrainingRecipe, step: int) -> dict[str, float]:
     """Return the learning rate of each part: the encoder warms up after the rehearsal, both fall to zero in the end."""
-    decay = min(1.0, (recipe.steps - step) / (recipe.steps * (1 - recipe.decay_from)))
+    if step >= recipe.main_steps:
+        left = (recipe.steps - step) / recipe.finishing
+        rate = recipe.finishing_rate * min(1.0, left / 0.7) * min(1.0, (step + 1 - recipe.main_steps) / 20)
+        return {"decoder": rate, "encoder": rate * recipe.encoder_rate}
+    decay = min(1.0, (recipe.main_steps - step) / (recipe.main_steps * (1 - recipe.decay_from)))
     warm, encoder_warm = (
         min(1.0, max(0, step + 1 - start) / steps)
         for start, steps in ((0, recipe.warm_up), (recipe.rehearsal, recipe.encoder_warm_up))
