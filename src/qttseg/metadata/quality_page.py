@@ -11,7 +11,8 @@ from qttseg import __version__
 from qttseg.errors import DatasetError
 from qttseg.metadata.colours import palette
 from qttseg.metadata.datasets import Dataset, Sample
-from qttseg.metadata.folders import FolderSource, list_files
+from qttseg.metadata.folders import FolderSource
+from qttseg.metadata.listing import list_files
 from qttseg.metadata.overlays import overlay
 from qttseg.metadata.quality import NearPair, Quality, assess, quality_of
 from qttseg.metadata.verification import Problem, Severity, VerificationReport

@@ -18,8 +18,9 @@ from PIL import Image
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import Dataset, Sample, Task
-from qttseg.metadata.folders import IMAGE_SUFFIXES, describe_mismatch, unknown_ids
+from qttseg.metadata.folders import describe_mismatch, unknown_ids
 from qttseg.metadata.images import read_header, read_image
+from qttseg.metadata.listing import IMAGE_SUFFIXES
 
 MOST_CLASSES = 254
 """Foreground classes that an 8-bit mask can hold beside the background and the value to be ignored."""
