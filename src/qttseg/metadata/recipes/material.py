@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.archives import is_archive, unpack
-from qttseg.metadata.formats.items import walk
+from qttseg.metadata.formats.items import is_hidden, walk
 from qttseg.metadata.images import read_header
 from qttseg.metadata.recipes.pairing import Files
 from qttseg.metadata.recipes.recipe import Variant
@@ -25,6 +25,8 @@ def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Fi
     Archives that lie in a folder are unpacked where none of its files is an image of the variant; where the variant
     reads rows of Parquet files, their pictures are written out, and the returned variant reads these.
 
+    Of an archive only what the variant needs is unpacked; its other files are named, and lie where the archive lies.
+
     Args:
         paths: Folders and archives that belong together.
         variant: Says what is looked for.
@@ -35,12 +37,12 @@ def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Fi
     """
     files: dict[str, Path] = {}
     for path in paths:
-        files |= _unpacked(path, scratch) if path.is_file() and is_archive(path) else _named(path)
+        files |= _unpacked(path, variant, scratch) if path.is_file() and is_archive(path) else _named(path)
     wanted = variant.rows[0] if variant.rows else variant.images
     template = Template(wanted) if wanted else None
     if template is None or not any(template.match(name) for name in files):
-        for file in [file for file in files.values() if file.suffix.lower() in _PACKED and is_archive(file)]:
-            files |= _unpacked(file, scratch)
+        for file in [file for name, file in files.items() if _is_packed(name) and is_archive(file)]:
+            files |= _unpacked(file, variant, scratch)
     return _rows_written(files, variant, scratch) if variant.rows else (files, variant)
 
 
@@ -54,12 +56,23 @@ def _named(path: Path) -> dict[str, Path]:
     return {file.relative_to(root.parent).as_posix(): file for file in walk(root)}
 
 
-def _unpacked(archive: Path, scratch: Path) -> dict[str, Path]:
+def _unpacked(archive: Path, variant: Variant, scratch: Path) -> dict[str, Path]:
     """Return the files of an archive, named from the archive's own name on: some hold no folder of their own."""
     place = scratch / str(len(list(scratch.iterdir()))) / archive.name.split(".")[0]
     place.mkdir(parents=True)
-    unpack(archive, place)
-    return _named(place)
+
+    def is_shown(name: str) -> bool:
+        return not any(map(is_hidden, name.split("/")))
+
+    def is_wanted(name: str) -> bool:
+        return is_shown(name) and (_is_packed(name) or variant.needs(f"{place.name}/{name}"))
+
+    names = unpack(archive, place, wanted=is_wanted)
+    return {f"{place.name}/{name}": archive for name in names if is_shown(name)} | _named(place)
+
+
+def _is_packed(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _PACKED
 
 
 def _rows_written(files: Files, variant: Variant, scratch: Path) -> tuple[Files, Variant]:
