@@ -25,6 +25,7 @@ _OPENERS: tuple[tuple[bytes, Callable[..., _Readable]], ...] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ", lzma.open),
 )
+_PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 _LONGEST_HEADER = 2**20
 _MOST_FOLDERS = 50
 _UNREADABLE = (
@@ -71,6 +72,11 @@ class _Member:
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
+
+
+def is_packed(name: str) -> bool:
+    """Return whether a file of this name says that it is an archive; what it is, `is_archive` tells."""
+    return PurePosixPath(name).suffix.lower() in _PACKED
 
 
 def is_archive(file: Path) -> bool:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.archives import is_archive, unpack
+from qttseg.metadata.archives import is_archive, is_packed, unpack
 from qttseg.metadata.formats.items import is_hidden, walk
 from qttseg.metadata.images import read_header
 from qttseg.metadata.recipes.pairing import Files
 from qttseg.metadata.recipes.recipe import Variant
 from qttseg.metadata.recipes.templates import Template
-
-_PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 
 
 def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Files, Variant]:
@@ -41,7 +39,7 @@ def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Fi
     wanted = variant.rows[0] if variant.rows else variant.images
     template = Template(wanted) if wanted else None
     if template is None or not any(template.match(name) for name in files):
-        for file in [file for name, file in files.items() if _is_packed(name) and is_archive(file)]:
+        for file in [file for name, file in files.items() if is_packed(name) and is_archive(file)]:
             files |= _unpacked(file, variant, scratch)
     return _rows_written(files, variant, scratch) if variant.rows else (files, variant)
 
@@ -65,14 +63,10 @@ def _unpacked(archive: Path, variant: Variant, scratch: Path) -> dict[str, Path]
         return not any(map(is_hidden, name.split("/")))
 
     def is_wanted(name: str) -> bool:
-        return is_shown(name) and (_is_packed(name) or variant.needs(f"{place.name}/{name}"))
+        return is_shown(name) and (is_packed(name) or variant.needs(f"{place.name}/{name}"))
 
     names = unpack(archive, place, wanted=is_wanted)
     return {f"{place.name}/{name}": archive for name in names if is_shown(name)} | _named(place)
-
-
-def _is_packed(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _PACKED
 
 
 def _rows_written(files: Files, variant: Variant, scratch: Path) -> tuple[Files, Variant]:
