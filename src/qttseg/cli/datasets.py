@@ -29,14 +29,17 @@ def list_(
     from qttseg.metadata.datasets import resolve_dataset
     from qttseg.metadata.library import library
     from qttseg.metadata.recipes.catalogue import NAMES, recipe_of
-    from qttseg.metadata.suites import resolve_suite
+    from qttseg.metadata.suites import open_suite
 
+    opened = None if suite is None else open_suite(suite)
     rows: list[tuple[object, ...]] = []
-    for name in library() if suite is None else resolve_suite(suite):
+    for name in library() if opened is None else opened.members:
         dataset = resolve_dataset(name)
         rows.append((name, dataset.task, len(dataset), ", ".join(dataset.classes[1:])))
     show_rows(("dataset", "task", "images", "classes"), rows)
-    if suite is not None:
+    if opened is not None:
+        if opened.missing:
+            show_rows(("not here", "how to get it"), opened.missing.items())
         return
     known = [recipe_of(name) for name in NAMES if name not in library()]
     show_rows(
@@ -51,18 +54,20 @@ def list_(
 
 @app.command(epilog="Example: qttseg datasets verify my-data --page quality.html")
 def verify(
-    path: Annotated[Path, typer.Argument(help="Folder with images/ and masks/.")],
+    dataset: Annotated[str, typer.Argument(help="Name in the library, or a folder with images/ and masks/.")],
     page: Annotated[Path | None, typer.Option(help="Write the quality report to this HTML file, too.")] = None,
 ) -> None:
     """Read every file of a dataset folder and name each one that is wrong; exit code 1 if there are errors.
 
     Files that have not changed since the last time are not read again.
     """
+    from qttseg.metadata.datasets import dataset_folder
     from qttseg.metadata.verification import verify as verify_folder
 
+    folder = dataset_folder(dataset)
     with progress_bar() as bar:
         task = bar.add_task("verify", total=None, rate="")
-        report = verify_folder(path, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+        report = verify_folder(folder, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
     if page is not None:
         from qttseg.metadata.quality_page import page_of_report
 

@@ -237,6 +237,22 @@ def resolve_dataset(name_or_path: str) -> Dataset:
     raise unknown_dataset(name_or_path, KNOWN)
 
 
+def dataset_folder(name_or_path: str) -> Path:
+    """Return the folder of a dataset of the user's library, or a folder given by its path.
+
+    Raises:
+        DatasetError: there is none, or the dataset is not kept in a folder.
+    """
+    from qttseg.metadata.library import library_folder
+
+    folder = library_folder(name_or_path) or Path(name_or_path)
+    if folder.exists():
+        return folder
+    if is_dataset(name_or_path):
+        raise DatasetError(f"{name_or_path} has no files; `qttseg datasets stats {name_or_path}` describes it")
+    raise unknown_dataset(name_or_path)
+
+
 def fixed_names() -> frozenset[str]:
     """Return the names of datasets and suites that no dataset of the library can have."""
     from qttseg.metadata.procedural.suite import NAMES, SUITES
