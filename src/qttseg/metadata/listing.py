@@ -92,7 +92,10 @@ def list_files(root: Path) -> Listing:
     """
     for folder in (root, root / "images", root / "masks"):
         if not folder.is_dir():
-            raise DatasetError(f"{folder} is not a folder; a dataset has images/<stem>.jpg and masks/<stem>.png")
+            raise DatasetError(
+                f"{folder} is not a folder; a dataset has images/<stem>.jpg and masks/<stem>.png "
+                "(`qttseg datasets add NAME PATH` reads other layouts)"
+            )
     images, masks = _by_stem(root / "images", IMAGE_SUFFIXES), _by_stem(root / "masks", MASK_SUFFIXES)
     stems = sorted(stem for stem in images.first if stem in masks.first)
     return Listing(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.adding import add, open_dataset
-from qttseg.metadata.datasets import resolve_dataset
+from qttseg.metadata.datasets import Dataset, resolve_dataset
 from qttseg.metadata.formats.registry import innermost
 
 
@@ -71,6 +71,7 @@ def test_what_cannot_be_told_is_asked_for(picture, save, ids, tmp_path: Path) ->
         add("mine", tmp_path, format="folders")
     add("mine", tmp_path, rules={"images": "photos", "masks": "truth_b"}, format="folders")
     assert np.array_equal(resolve_dataset("mine")[0].mask, ids(2, 9))
+    assert np.array_equal(Dataset.from_folders(tmp_path, images="photos", masks="truth_b")[0].mask, ids(2, 9))
     with pytest.raises(DatasetError, match="unknown rule 'mask'; this format takes images, masks, threshold"):
         add("other", tmp_path, rules={"mask": "truth_b"}, format="folders")
     shutil.copytree(tmp_path / "photos", tmp_path / "all/one/images")
