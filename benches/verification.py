@@ -27,7 +27,7 @@ from scipy import ndimage
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.examination import in_threads
 from qttseg.metadata.facts import Facts, facts_of_files
-from qttseg.metadata.folders import Files, list_files
+from qttseg.metadata.listing import Files, list_files
 from qttseg.metadata.looks import near_pairs
 from qttseg.metadata.protocol import PAPER
 from qttseg.metadata.splits import draw_split

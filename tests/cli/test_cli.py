@@ -100,6 +100,8 @@ def test_help_and_import_load_nothing_heavy():
         (["tables", "paper"], "run qttseg bench first"),
         (["report"], "run qttseg bench first"),
         (["datasets", "info", "polyps"], "near names are polyp"),
+        (["datasets", "verify", "nowhere"], "no dataset and no folder 'nowhere'"),
+        (["datasets", "verify", "procedural-polyp"], "qttseg datasets stats procedural-polyp"),
         (["datasets", "fetch", "golf"], "ODbL 1.0"),
         (["datasets", "fetch", "golf", "--rule", "variant=red"], "it has ids, colours"),
         (["bench", "--datasets", "paper13"], "golf: `qttseg datasets fetch golf`"),
@@ -161,8 +163,10 @@ def test_a_dataset_is_added_exported_and_removed(qttseg, tmp_path, monkeypatch):
     said, _ = qttseg("datasets", "export", "tiles", "--format", "coco", cwd=tmp_path)
     assert (tmp_path / "tiles-coco/annotations.json").is_file()
     qttseg("datasets", "add", "again", "tiles-coco", "--format", "coco", "--rule", f"images={tmp_path / 'tiles-coco'}")
-    said, _ = qttseg("datasets", "verify", tmp_path / "home/again")
+    said, _ = qttseg("datasets", "verify", "again")
     assert "5 of 5" in said
+    said, _ = qttseg("datasets", "info", "again")
+    assert str(tmp_path / "home/again") in said
     for words, message in [
         (("add", "tiles", "tiles-coco"), "there is a dataset 'tiles'"),
         (("add", "new", "tiles-coco", "--rule", "images"), "KEY=VALUE"),
@@ -186,9 +190,14 @@ def test_the_datasets_that_are_here_and_those_that_could_be_are_listed(qttseg, t
     assert "golf" in here
     assert "golf" not in could
     assert "CholecSeg8k" in could
+    (tmp_path / "home/golf/dataset.json").write_text('{"converted": "1970-01-01"}')
     said, _ = qttseg("datasets", "info", "golf")
+    assert "1970-01-01" in said
     assert "ODbL 1.0" in said
     assert "accept" in said
+    here, lacking = qttseg("datasets", "list", "--suite", "golf,polyp")[0].split("not here")
+    assert "golf" in here
+    assert "qttseg datasets fetch polyp" in lacking
 
 
 def test_stats_preview_and_page_show_what_a_dataset_is_like(qttseg, pairs):

@@ -57,6 +57,26 @@ def test_archives_of_every_kind_are_unpacked_whatever_their_name(tmp_path: Path,
     assert found(tmp_path / "out") == FILES
 
 
+@pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:xz"])
+def test_only_what_is_wanted_is_written_and_all_is_named(tmp_path: Path, mode: str) -> None:
+    archive, files = tmp_path / "a", {"before": bytes(2**22), **FILES, "after": bytes(2**22)}
+    zipped(archive, files) if mode == "zip" else tarred(archive, files, mode)
+    assert unpack(archive, tmp_path / "out", wanted=lambda name: name.startswith("data/masks/")) == list(files)
+    assert found(tmp_path / "out") == {"data/masks/a.png": b"mask"}
+    with pytest.raises(DatasetError, match="'after' more comes out than"):
+        unpack(
+            archive,
+            tmp_path / "none",
+            wanted=lambda _: False,
+            limits=Limits(harmless=2**22 + 99, ratio=1, size=2**22 + 99),
+        )
+    evil = tmp_path / "evil"
+    zipped(evil, {"../a": b""}) if mode == "zip" else tarred(evil, {"../a": b""}, mode)
+    with pytest.raises(DatasetError, match="is refused"):
+        unpack(evil, tmp_path / "none", wanted=lambda _: False)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "C:\\evil", "C:/evil", "\\evil"])
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_a_name_that_leads_outside_is_refused(tmp_path: Path, pack, name: str) -> None:

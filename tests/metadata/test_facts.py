@@ -14,7 +14,8 @@ from PIL import Image
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.examination import examine_all, in_threads
 from qttseg.metadata.facts import Facts, facts_of, fingerprint_of
-from qttseg.metadata.folders import class_ids, list_files
+from qttseg.metadata.folders import class_ids
+from qttseg.metadata.listing import list_files
 
 
 @pytest.fixture(autouse=True)

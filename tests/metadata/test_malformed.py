@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -88,9 +90,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
 
 
 def write(tree: Tree, root: Path) -> Path:
-    for name, content in tree.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
+    files = {root / name: content for name, content in tree.items()}
+    for folder in {file.parent for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        file.write_bytes(content)
     return root
 
 
@@ -153,12 +157,19 @@ def damage(draw: st.DrawFn, tree: Tree) -> Tree:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("work")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QTTSEG_DATA", str(root / "home"))
+def work() -> Iterator[Path]:
+    """Give a folder in memory where there is one: a thousand datasets come and go, and a disk would be waited for."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with (
+        tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as root,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        place = Path(root, "work")
+        place.mkdir()
+        patch.setenv("QTTSEG_CACHE", f"{root}/cache")
+        patch.setenv("QTTSEG_DATA", str(place / "home"))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        yield root
+        yield place
 
 
 def survive(work: Path, source: Path, form: str) -> None:

@@ -92,6 +92,29 @@ def test_two_groups_are_too_few_and_images_are_drawn_one_by_one() -> None:
     assert draw_split(halves, PAPER, seed=0) == draw_split(dataset(200), PAPER, seed=0)
 
 
+def test_what_is_drawn_stays_the_same_for_ever() -> None:
+    """Stored runs are known by dataset, protocol and seed alone, so a faster way to draw must draw the same images."""
+    alone = draw_split(dataset(30), replace(PAPER, images=20), seed=3)
+    assert alone == Split(
+        train=(2, 3, 4, 5, 6, 8, 9, 11, 14, 15, 16, 19, 23, 24, 25, 26),
+        validation=(12, 13, 20, 28),
+        test=(0, 1, 7, 10, 17, 18, 21, 22, 27, 29),
+    )
+    uneven = [index % 7 if index % 3 else index for index in range(40)]
+    groups = draw_split(dataset(40, uneven), replace(PAPER, images=20), seed=3)
+    assert groups == Split(
+        train=(0, 4, 6, 7, 9, 11, 13, 14, 20, 25, 28, 32, 33, 34, 35, 39),
+        validation=(12, 15, 21, 27),
+        test=(1, 2, 3, 5, 8, 10, 16, 17, 18, 19, 22, 23, 24, 26, 29, 30, 31, 36, 37, 38),
+    )
+    paper = draw_split(dataset(30, uneven[:30]), replace(PAPER, images=20, split="paper"), seed=3)
+    assert paper == Split(
+        train=(2, 4, 6, 9, 10, 11, 12, 13, 18, 20, 23, 25, 26, 27, 28, 29),
+        validation=(5, 14, 15, 21),
+        test=(3, 7, 16, 17, 22, 24),
+    )
+
+
 def test_seeds_draw_different_images() -> None:
     data = dataset(300)
     assert len({draw_split(data, PAPER, seed=seed).train for seed in range(5)}) == 5

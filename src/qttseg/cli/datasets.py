@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qttseg.cli import recipes
+from qttseg.cli import options, recipes
 from qttseg.cli.console import err, out, progress_bar, show_pairs, show_rows
 from qttseg.cli.options import rules_of
 from qttseg.errors import DatasetError
+
+if TYPE_CHECKING:
+    from qttseg.metadata.datasets import Dataset
+    from qttseg.metadata.twins import Twin
 
 app = typer.Typer(name="datasets", help="Fetch, add, list, verify, describe and export datasets.", no_args_is_help=True)
 recipes.add_commands(app)
 
 _SHOWN = 10
+
+Twins = Annotated[
+    str, typer.Option("--store", help="Learning curves whose datasets may be the same; the shipped ones are, too.")
+]
 
 
 @app.command("list", epilog="Example: qttseg datasets list --suite folders:/data/segmentation")
@@ -29,14 +37,17 @@ def list_(
     from qttseg.metadata.datasets import resolve_dataset
     from qttseg.metadata.library import library
     from qttseg.metadata.recipes.catalogue import NAMES, recipe_of
-    from qttseg.metadata.suites import resolve_suite
+    from qttseg.metadata.suites import open_suite
 
+    opened = None if suite is None else open_suite(suite)
     rows: list[tuple[object, ...]] = []
-    for name in library() if suite is None else resolve_suite(suite):
+    for name in library() if opened is None else opened.members:
         dataset = resolve_dataset(name)
         rows.append((name, dataset.task, len(dataset), ", ".join(dataset.classes[1:])))
     show_rows(("dataset", "task", "images", "classes"), rows)
-    if suite is not None:
+    if opened is not None:
+        if opened.missing:
+            show_rows(("not here", "how to get it"), opened.missing.items())
         return
     known = [recipe_of(name) for name in NAMES if name not in library()]
     show_rows(
@@ -51,22 +62,26 @@ def list_(
 
 @app.command(epilog="Example: qttseg datasets verify my-data --page quality.html")
 def verify(
-    path: Annotated[Path, typer.Argument(help="Folder with images/ and masks/.")],
+    dataset: Annotated[str, typer.Argument(help="Name in the library, or a folder with images/ and masks/.")],
     page: Annotated[Path | None, typer.Option(help="Write the quality report to this HTML file, too.")] = None,
+    store: Twins = options.STORE,
 ) -> None:
     """Read every file of a dataset folder and name each one that is wrong; exit code 1 if there are errors.
 
     Files that have not changed since the last time are not read again.
     """
+    from qttseg.metadata.datasets import Dataset, dataset_folder
     from qttseg.metadata.verification import verify as verify_folder
 
+    folder = dataset_folder(dataset)
     with progress_bar() as bar:
         task = bar.add_task("verify", total=None, rate="")
-        report = verify_folder(path, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+        report = verify_folder(folder, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
     if page is not None:
         from qttseg.metadata.quality_page import page_of_report
 
-        _write_page(page, page_of_report(report))
+        twins = _twins(Dataset.from_folders(folder), store) if report.usable else ()
+        _write_page(page, page_of_report(report, twins))
     if report.problems:
         rows = [(problem.severity, problem.kind, problem.file, problem.detail) for problem in report.problems]
         show_rows(("", "problem", "file", "detail"), rows)
@@ -91,6 +106,7 @@ def verify(
 def stats(
     dataset: Annotated[str, typer.Argument(help="Name or folder.")],
     page: Annotated[Path | None, typer.Option(help="Write all of it with pictures to this HTML file, too.")] = None,
+    store: Twins = options.STORE,
 ) -> None:
     """Show what a dataset is like: class shares, sizes, areas, empty and tiny masks, images that look the same."""
     from qttseg.metadata.datasets import resolve_dataset
@@ -114,10 +130,13 @@ def stats(
     show_rows(("size", "images"), [(bar.label, bar.count) for bar in quality.frequent_sizes()])
     if quality.near:
         show_rows(("look the same, in", "pairs"), quality.near_counts.items())
+    twins = _twins(found, store)
+    if twins:
+        show_rows(("counts as the same as", "in", "images in common"), [(t.name, t.store, t.share) for t in twins])
     if page is not None:
         from qttseg.metadata.quality_page import page_of
 
-        _write_page(page, page_of(found))
+        _write_page(page, page_of(found, twins))
 
 
 @app.command(epilog="Example: qttseg datasets preview procedural-polyp --out polyps.png")
@@ -135,6 +154,13 @@ def preview(
     file = file or Path(f"{found.name}-preview.png")
     contact_sheet([found[index] for index in spread(len(found), images)]).save(file, "PNG")
     out.print(f"preview → {file}", markup=False, soft_wrap=True)
+
+
+def _twins(dataset: Dataset, store: str) -> tuple[Twin, ...]:
+    from qttseg.metadata.shipped import SHIPPED, store_of
+    from qttseg.metadata.twins import twins_in
+
+    return tuple(twin for uri in dict.fromkeys((store, SHIPPED)) for twin in twins_in(store_of(uri), dataset.identity))
 
 
 def _write_page(file: Path, page: str) -> None:

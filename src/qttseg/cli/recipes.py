@@ -34,14 +34,23 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def info(
-    name: Annotated[str | None, typer.Argument(help="Known dataset; all of them where left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Known dataset, one of the library, or a folder; all known ones where left out."),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As in docs/datasets.md.")] = False,
 ) -> None:
-    """Tell where a known dataset is from, its licence, its layout, and what is uncertain."""
+    """Tell where a dataset is from, its licence, its layout, and what is uncertain."""
+    from qttseg.metadata.datasets import is_dataset
     from qttseg.metadata.recipes.catalogue import NAMES, recipe_of
-    from qttseg.metadata.recipes.describing import facts, to_markdown
+    from qttseg.metadata.recipes.describing import facts, facts_of_dataset, to_markdown
     from qttseg.metadata.recipes.rules import RULES
 
+    if name is not None and (name not in NAMES or (is_dataset(name) and not markdown)):
+        show_pairs(dict(facts_of_dataset(name)))
+        if name not in NAMES:
+            return
+        out.print()
     recipes = [recipe_of(known) for known in ([name] if name else NAMES)]
     if markdown:
         out.print(to_markdown(recipes), markup=False, highlight=False, soft_wrap=True)

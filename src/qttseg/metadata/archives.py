@@ -25,6 +25,7 @@ _OPENERS: tuple[tuple[bytes, Callable[..., _Readable]], ...] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ", lzma.open),
 )
+_PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 _LONGEST_HEADER = 2**20
 _MOST_FOLDERS = 50
 _UNREADABLE = (
@@ -73,6 +74,11 @@ class _Readable(Protocol):
     def close(self) -> None: ...
 
 
+def is_packed(name: str) -> bool:
+    """Return whether a file of this name says that it is an archive; what it is, `is_archive` tells."""
+    return PurePosixPath(name).suffix.lower() in _PACKED
+
+
 def is_archive(file: Path) -> bool:
     """Return whether `file` looks like a zip or tar archive by its first bytes, whatever its name."""
     try:
@@ -81,10 +87,21 @@ def is_archive(file: Path) -> bool:
         return False
 
 
-def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> None:
-    """Write the files of a zip or tar (also gz, bz2 or xz) archive into `folder`, which is made where it is missing.
+def unpack(
+    archive: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda _name: True, limits: Limits | None = None
+) -> list[str]:
+    """Write files of a zip or tar (also gz, bz2 or xz) archive into `folder`, which is made where it is missing.
 
     Members are written as they come; hand in an empty folder, to be dropped whole if this fails.
+
+    Args:
+        archive: The archive.
+        folder: Where to write.
+        wanted: Whether a member is written, by its name with `/`; what is not wanted is looked at all the same.
+        limits: How much may come out of the archive, whether wanted or not.
+
+    Returns:
+        The names of all files in the archive.
 
     Raises:
         DatasetError: the archive is damaged, encrypted or exceeds the limits; a member has an absolute name, one with
@@ -92,7 +109,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> None
     """
     limits = limits or Limits()
     most = min(limits.size, max(limits.harmless, limits.ratio * archive.stat().st_size))
-    at, total = "", 0
+    at, total, names = "", 0, []
     try:
         for count, member in enumerate(_members(archive, most)):
             at, total = f"its member {member.name!r} ", total + member.size
@@ -101,13 +118,17 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None) -> None
                     f"{archive}: with {member.name!r} more comes out than {most:,} bytes or {limits.members:,} files, "
                     "as in a decompression bomb; unpack it yourself if you trust it, and add the folder"
                 )
-            _write(archive, member, folder)
+            parts = _parts(archive, member)
+            if not member.folder:
+                names.append("/".join(parts))
+            if wanted("/".join(parts)):
+                _write(member, folder.joinpath(*parts))
     except (*_UNREADABLE, OSError) as error:
         raise DatasetError(f"{archive}: {at}cannot be unpacked ({error}); get it anew, or make room") from error
+    return names
 
 
-def _write(archive: Path, member: _Member, folder: Path) -> None:
-    target = folder.joinpath(*_parts(archive, member))
+def _write(member: _Member, target: Path) -> None:
     if member.folder:
         target.mkdir(parents=True, exist_ok=True)
         return
@@ -176,6 +197,8 @@ def _of_tar(archive: Path, most: int) -> Iterator[_Member]:
             fuse.allow(min(size, most) + _LONGEST_HEADER)
             content = opened.extractfile(info) if info.isreg() else None
             yield _Member(name=info.name, size=size, folder=info.isdir(), strange=strange, content=content)
+            while content is not None and content.read(2**20):
+                pass  # so that what comes next can be nothing but a header
             fuse.allow(_LONGEST_HEADER)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from qttseg.errors import DatasetError
 
@@ -141,17 +141,28 @@ class Dataset:
         return Identity(name=self.name, fingerprint=self.fingerprint, sketch=sketch)
 
     @classmethod
-    def from_folders(cls, path: str | Path) -> Self:
+    def from_folders(cls, path: str | Path, *, images: str | None = None, masks: str | None = None) -> Dataset:
         """Return the dataset in `path/images` and `path/masks`, described by `path/dataset.json` where there is one.
 
         Images without a mask, and the reverse, are left out and named in the log; `qttseg.metadata.verification`
         lists them. Without a description the classes are those that occur in the masks, which are all read.
+
+        Args:
+            path: A folder.
+            images: The folder of images below `path`, where it is called otherwise. With this or `masks`, files are
+                paired as `qttseg datasets add` does: by stems, prefixes and suffixes.
+            masks: The folder of masks, or several by commas, which are united.
 
         Raises:
             DatasetError: there are no pairs, two files share a stem, or the description is wrong.
         """
         from qttseg.metadata.folders import open_folders
 
+        rules = {rule: folder for rule, folder in (("images", images), ("masks", masks)) if folder is not None}
+        if rules:
+            from qttseg.metadata.adding import open_dataset
+
+            return open_dataset(path, format="folders", rules=rules)
         folder = open_folders(Path(path))
         return cls(
             name=folder.description.name,
@@ -235,6 +246,22 @@ def resolve_dataset(name_or_path: str) -> Dataset:
             f"(`qttseg datasets info {name_or_path}` tells where it is from)"
         )
     raise unknown_dataset(name_or_path, KNOWN)
+
+
+def dataset_folder(name_or_path: str) -> Path:
+    """Return the folder of a dataset of the user's library, or a folder given by its path.
+
+    Raises:
+        DatasetError: there is none, or the dataset is not kept in a folder.
+    """
+    from qttseg.metadata.library import library_folder
+
+    folder = library_folder(name_or_path) or Path(name_or_path)
+    if folder.exists():
+        return folder
+    if is_dataset(name_or_path):
+        raise DatasetError(f"{name_or_path} has no files; `qttseg datasets stats {name_or_path}` describes it")
+    raise unknown_dataset(name_or_path)
 
 
 def fixed_names() -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -23,8 +24,8 @@ def resume(url: str, part: Path, on_progress: Callable[[int, int], None] = lambd
         on_progress: Called with the bytes on disk and the size of the whole, 0 where it is not told.
 
     Raises:
-        OSError: the address cannot be reached (`URLError`, `TimeoutError`, `ConnectionError`) or the disk refuses;
-            what had come is kept.
+        OSError: the address cannot be reached or does not speak HTTP (`URLError`, `TimeoutError`, `ConnectionError`),
+            or the disk refuses; what had come is kept.
     """
     have = part.stat().st_size if part.is_file() else 0
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (a fixed address)
@@ -44,6 +45,8 @@ def resume(url: str, part: Path, on_progress: Callable[[int, int], None] = lambd
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         # nothing is missing
+    except (HTTPException, ValueError) as error:
+        raise ConnectionError(f"the server's answer is malformed: {error!r}") from error
 
 
 def sha256_of(file: Path) -> str:

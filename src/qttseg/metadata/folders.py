@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,84 +16,13 @@ from numpy.typing import NDArray
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import IGNORE, Sample, Task
-from qttseg.metadata.examination import Progress, examine_all, unheard
-from qttseg.metadata.facts import Facts, Size, facts_of_files
+from qttseg.metadata.facts import Facts, Size
 from qttseg.metadata.images import read_image, read_mask
+from qttseg.metadata.listing import Pairs, list_files
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
-MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 MOST_INFERRED_CLASSES = 64
 
 _log = logging.getLogger(__name__)
-
-
-Files = tuple[Path, Path]
-"""An image and its mask."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pairs(Mapping[str, Files]):
-    """The pairs of a folder by their stems, in the order of these; paths are made when asked for, as there may be many.
-
-    Attributes:
-        root: The dataset folder.
-        names: Stem → names of the image and of the mask.
-    """
-
-    root: Path
-    names: Mapping[str, tuple[str, str]]
-
-    def __getitem__(self, stem: str) -> Files:
-        image, mask = self.names[stem]
-        return self.root / "images" / image, self.root / "masks" / mask
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def stamps(self) -> list[str]:
-        """Return for each pair a text that changes whenever a file may have changed; empty where one cannot be looked at."""
-        images, masks = f"{self.root}/images", f"{self.root}/masks"
-        return [_stamp(f"{images}/{image}", f"{masks}/{mask}") for image, mask in self.names.values()]
-
-    def facts(self, on_progress: Progress = unheard) -> list[Facts]:
-        """Return the facts about each pair; those of files that have not changed since are remembered."""
-        stems = list(self)
-        return examine_all(
-            lambda index: facts_of_files(*self[stems[index]]),
-            self.stamps(),
-            shelf=str(self.root.resolve()),
-            on_progress=on_progress,
-        )
-
-
-def _stamp(*files: str) -> str:
-    try:
-        stats = [os.stat(file) for file in files]  # noqa: PTH116 (a hundred thousand paths take seconds to make)
-    except (OSError, ValueError):
-        return ""
-    return " ".join([repr(files), *(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for stat in stats)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The files of a dataset folder, paired by stem.
-
-    Attributes:
-        pairs: Stem → (image, mask).
-        images_alone: Images without a mask.
-        masks_alone: Masks without an image.
-        doubled: Files that share folder and stem with another one.
-        foreign: Files that are neither images nor hidden.
-    """
-
-    pairs: Pairs
-    images_alone: tuple[Path, ...]
-    masks_alone: tuple[Path, ...]
-    doubled: tuple[Path, ...]
-    foreign: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,60 +142,6 @@ def _readable_values(pairs: Pairs) -> list[tuple[int, ...]]:
         if facts.mask_problem:
             raise DatasetError(facts.mask_problem)
     return [tuple(facts.pixels) for facts in found]
-
-
-def list_files(root: Path) -> Listing:
-    """Return the files below `root/images` and `root/masks`, paired by stem.
-
-    Raises:
-        DatasetError: a folder is missing.
-    """
-    for folder in (root, root / "images", root / "masks"):
-        if not folder.is_dir():
-            raise DatasetError(f"{folder} is not a folder; a dataset has images/<stem>.jpg and masks/<stem>.png")
-    images, strange_images = _by_stem(root / "images", IMAGE_SUFFIXES)
-    masks, strange_masks = _by_stem(root / "masks", MASK_SUFFIXES)
-    stems = sorted(images.keys() & masks.keys())
-    return Listing(
-        pairs=Pairs(root=root, names={stem: (images[stem][0], masks[stem][0]) for stem in stems}),
-        images_alone=tuple(root / "images" / images[stem][0] for stem in sorted(images.keys() - masks.keys())),
-        masks_alone=tuple(root / "masks" / masks[stem][0] for stem in sorted(masks.keys() - images.keys())),
-        doubled=tuple(
-            root / folder / name
-            for folder, files in (("images", images), ("masks", masks))
-            for twins in files.values()
-            if len(twins) > 1
-            for name in twins
-        ),
-        foreign=(*strange_images, *strange_masks),
-    )
-
-
-def _by_stem(folder: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[str]], list[Path]]:
-    """Return the names of the files of these suffixes by their stems, and the other files."""
-    found: dict[str, list[str]] = {}
-    foreign = []
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not _is_folder(entry))
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be listed: {error.strerror}; mend its permissions") from error
-    for name in names:
-        if name.startswith(".") or name == "Thumbs.db":
-            continue
-        stem, dot, ending = name.rpartition(".")
-        if (dot + ending).lower() in suffixes:
-            found.setdefault(stem, []).append(name)
-        else:
-            foreign.append(folder / name)
-    return found, foreign
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # as of a link to itself, which is no image either and will be named
-        return False
 
 
 def read_description(root: Path) -> dict[str, object]:

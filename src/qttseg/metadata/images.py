@@ -115,6 +115,16 @@ def read_header(file: Path, content: bytes | None = None) -> tuple[tuple[int, in
         raise _unreadable(file, error) from error
 
 
+def turned(mask: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return a mask that was drawn on the image as stored, turned and mirrored as EXIF (1 to 8) says of the image."""
+    mask = mask.T if orientation > 4 else mask
+    if orientation in (2, 3, 6, 7):
+        mask = mask[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        mask = mask[::-1]
+    return np.ascontiguousarray(mask)
+
+
 def _open(file: Path, content: bytes | None) -> Image.Image:
     try:
         with _opened(file, content) as picture:

@@ -11,9 +11,11 @@ from qttseg import __version__
 from qttseg.errors import DatasetError
 from qttseg.metadata.colours import palette
 from qttseg.metadata.datasets import Dataset, Sample
-from qttseg.metadata.folders import FolderSource, list_files
+from qttseg.metadata.folders import FolderSource
+from qttseg.metadata.listing import list_files
 from qttseg.metadata.overlays import overlay
 from qttseg.metadata.quality import NearPair, Quality, assess, quality_of
+from qttseg.metadata.twins import Twin
 from qttseg.metadata.verification import Problem, Severity, VerificationReport
 
 EXAMPLES = 24
@@ -34,8 +36,12 @@ class _Shown:
     picture: str
 
 
-def page_of(dataset: Dataset) -> str:
+def page_of(dataset: Dataset, twins: Sequence[Twin] = ()) -> str:
     """Return the page of a dataset.
+
+    Args:
+        dataset: Any dataset.
+        twins: What counts as the same dataset in stores of learning curves.
 
     Raises:
         DatasetError: an item cannot be read.
@@ -44,11 +50,13 @@ def page_of(dataset: Dataset) -> str:
     if dataset.groups is not None:
         about["groups"] = len(set(dataset.groups))
     places = {name: place for place, name in enumerate(dataset.names)}
-    return _page(dataset.name, about, quality_of(dataset), dataset.names, lambda name: dataset[places[name]])
+    return _page(
+        dataset.name, about, quality_of(dataset), dataset.names, lambda name: dataset[places[name]], twins=twins
+    )
 
 
-def page_of_report(report: VerificationReport) -> str:
-    """Return the page of a dataset folder that was verified, whatever is wrong with it."""
+def page_of_report(report: VerificationReport, twins: Sequence[Twin] = ()) -> str:
+    """Return the page of a dataset folder that was verified, whatever is wrong with it; see `page_of`."""
     about: dict[str, object] = {"folder": report.path, "pairs": report.pairs, "sound": report.sound}
     if report.groups is not None:
         about["groups"] = report.groups
@@ -62,7 +70,7 @@ def page_of_report(report: VerificationReport) -> str:
     places = {name: place for place, name in enumerate(source.names)}
     about["task"] = found.task
     return _page(
-        found.name, about, quality, list(report.facts), lambda name: source.load(places[name]), report.problems
+        found.name, about, quality, list(report.facts), lambda name: source.load(places[name]), report.problems, twins
     )
 
 
@@ -78,6 +86,7 @@ def _page(
     names: Sequence[str],
     load: Load,
     problems: Sequence[Problem] = (),
+    twins: Sequence[Twin] = (),
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -89,6 +98,7 @@ def _page(
         problems=problems,
         errors=sum(problem.severity is Severity.ERROR for problem in problems),
         examples=[_shown(names[place], load) for place in spread(len(names), EXAMPLES)],
+        twins=twins,
         pairs=[_pair(pair, load) for pair in quality.near[:_MOST_PAIRS]],
         sizes=quality.frequent_sizes(),
         lists={

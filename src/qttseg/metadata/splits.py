@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -50,21 +50,22 @@ def draw_split(dataset: Dataset, protocol: Protocol, *, seed: int) -> Split:
         raise DatasetError(f"dataset {dataset.name} has {len(dataset)} images; at least {FEWEST_IMAGES} are needed")
     if protocol.split == "paper":
         return draw_paper_split(dataset, protocol, seed=seed)
-    members = _members(dataset, protocol)
+    groups = _groups(dataset, protocol)
+    sizes = Counter(groups)
     test_size = min(protocol.test_images, max(len(dataset) // 3, len(dataset) - protocol.images))
-    test_groups = _take(_shuffled(members, "test"), members, size=test_size, spare=2)
-    rest = [group for group in _shuffled(members, f"validation {seed}") if group not in test_groups]
-    pool = sum(len(members[group]) for group in rest)
-    validation_groups = _take(rest, members, size=max(1, round(protocol.validation_share * pool)), spare=1)
-    train_groups = [group for group in rest if group not in validation_groups]
+    test_groups = _take(_shuffled(sizes, "test"), sizes, size=test_size, spare=2)
+    rest = [group for group in _shuffled(sizes, f"validation {seed}") if group not in test_groups]
+    pool = sum(sizes[group] for group in rest)
+    validation_groups = _take(rest, sizes, size=max(1, round(protocol.validation_share * pool)), spare=1)
+    train_groups = frozenset(rest) - validation_groups
 
     drawn = min(protocol.images, pool)
     validation_size = min(max(1, round(protocol.validation_share * drawn)), drawn - 1)
-    validation = _draw(dataset, members, validation_groups, validation_size, f"images {seed}")
+    validation = _draw(dataset, groups, validation_groups, validation_size, f"images {seed}")
     return Split(
-        train=_draw(dataset, members, train_groups, drawn - len(validation), f"images {seed}"),
+        train=_draw(dataset, groups, train_groups, drawn - len(validation), f"images {seed}"),
         validation=validation,
-        test=_draw(dataset, members, test_groups, protocol.test_images, "test"),
+        test=_draw(dataset, groups, test_groups, protocol.test_images, "test"),
     )
 
 
@@ -101,33 +102,30 @@ def _permuted(items: Sequence[int], seed: int) -> list[int]:
     return [items[place] for place in RandomState(seed).permutation(len(items))]
 
 
-def _members(dataset: Dataset, protocol: Protocol) -> Mapping[str, list[int]]:
-    """Return group → indices; each image is its own group where groups do not count."""
-    grouped = protocol.split == "grouped" and dataset.groups is not None and len(set(dataset.groups)) >= FEWEST_GROUPS
-    keys = dataset.groups if grouped and dataset.groups is not None else dataset.names
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        members[key].append(index)
-    return members
+def _groups(dataset: Dataset, protocol: Protocol) -> Sequence[str]:
+    """Return the group of each image; each image is its own group where groups do not count."""
+    if protocol.split == "grouped" and dataset.groups is not None and len(set(dataset.groups)) >= FEWEST_GROUPS:
+        return dataset.groups
+    return dataset.names
 
 
-def _take(order: Sequence[str], members: Mapping[str, list[int]], *, size: int, spare: int) -> frozenset[str]:
+def _take(order: Sequence[str], sizes: Mapping[str, int], *, size: int, spare: int) -> frozenset[str]:
     """Return the groups of `order` that fit into `size` images one after the other, at least one, leaving `spare`."""
     taken: list[str] = []
     filled = 0
     for group in order:
         if filled == size:
             break
-        if filled + len(members[group]) <= size and len(taken) < len(order) - spare:
+        if filled + sizes[group] <= size and len(taken) < len(order) - spare:
             taken.append(group)
-            filled += len(members[group])
-    return frozenset(taken or [min(order, key=lambda group: len(members[group]))])
+            filled += sizes[group]
+    return frozenset(taken or [min(order, key=lambda group: sizes[group])])
 
 
-def _draw(
-    dataset: Dataset, members: Mapping[str, list[int]], groups: Iterable[str], size: int, salt: str
-) -> tuple[int, ...]:
-    indices = {dataset.names[index]: index for group in groups for index in members[group]}
+def _draw(dataset: Dataset, groups: Sequence[str], side: Container[str], size: int, salt: str) -> tuple[int, ...]:
+    indices = {
+        name: index for index, (name, group) in enumerate(zip(dataset.names, groups, strict=True)) if group in side
+    }
     return tuple(sorted(indices[name] for name in heapq.nsmallest(size, indices, _place(salt))))
 
 

@@ -13,14 +13,12 @@ from qttseg.metadata.examination import Progress, unheard
 from qttseg.metadata.facts import Facts
 from qttseg.metadata.folders import (
     Description,
-    Files,
-    Listing,
     describe,
     describe_mismatch,
-    list_files,
     read_description,
     read_groups,
 )
+from qttseg.metadata.listing import Files, Listing, list_files
 from qttseg.metadata.splits import FEWEST_GROUPS, FEWEST_IMAGES
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,11 +31,55 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """Serve the folder of the test's archives."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    yield from serving(partial(Quiet, directory=str(tmp_path)))
+
+
+def serving(handler: Callable[..., Quiet]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+class Broken(Quiet):
+    """Answers as the hub does, but sends only the beginning of every file, or what is no HTTP."""
+
+    def do_HEAD(self) -> None:
+        self.answer(b"", promised=100_000)
+
+    def do_GET(self) -> None:
+        if "/malformed" in self.path:
+            self.wfile.write(b"\x00\x01 nonsense\r\n\r\n")
+        elif "/html" in self.path:
+            self.answer(b"<html>log in first</html>")
+        elif "/tree/" in self.path:
+            self.answer(
+                json.dumps([{"type": "file", "path": "data/a.parquet", "size": 100_000, "oid": "b" * 40}]).encode()
+            )
+        elif "/api/" in self.path:
+            about = {
+                "id": "owner/name",
+                "sha": "a" * 40,
+                "siblings": [{"rfilename": "data/a.parquet"}],
+                "private": False,
+            }
+            self.answer(json.dumps(about).encode())
+        else:
+            self.answer(b"x" * 5000, promised=100_000)
+
+    def answer(self, content: bytes, *, promised: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(promised or len(content)))
+        self.send_header("ETag", '"abcd"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def broken() -> Iterator[str]:
+    yield from serving(Broken)
 
 
 def chest_at(*sources: Source) -> Recipe:
@@ -103,6 +148,56 @@ def test_the_sources_own_clients_fail_with_the_same_message(tmp_path: Path, name
     assert f"  {said}: it cannot be reached from here\n" in done.stdout, done.stderr
     assert f"By hand: open {said}, get " in done.stdout
     assert f"`qttseg datasets add {name} --from {got}`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("a.zip", "broke off after 5000 of 100000 bytes"),
+        ("malformed/a.zip", "answer is malformed"),
+        ("html/a.zip", "sent something else than an archive; it was deleted"),
+    ],
+)
+def test_a_plain_address_that_breaks_off_is_the_same_message(broken: str, file: str, reason: str) -> None:
+    recipe = chest_at(Source(client="web", id="https://example.org/page", files=(f"{broken}/{file}",)))
+    for _ in range(2):  # what is wrong is not kept
+        with pytest.raises(SourceError, match=f"{reason}(.|\n)*open https://example.org/page, get a.zip, and go on"):
+            fetch(recipe, recipe.main)
+
+
+BY_HUB = """
+from qttseg.errors import DatasetError
+from qttseg.metadata.adding import add
+from qttseg.metadata.recipes.catalogue import recipe_of
+from qttseg.metadata.recipes.fetching import fetch
+for ask in (lambda: fetch(recipe_of("human_parsing"), recipe_of("human_parsing").main), lambda: add("mine", "owner/name", format="hf")):
+    try:
+        ask()
+    except DatasetError as error:
+        print(error, end="\\n--\\n")
+"""
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_hub_that_breaks_off_and_a_wrong_proxy_are_the_same_message(
+    broken: str, tmp_path: Path, *, proxied: bool
+) -> None:
+    environment = {"HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1", "PATH": "", "HF_ENDPOINT": broken}
+    environment |= {"QTTSEG_DATA": str(tmp_path / "home")}
+    if proxied:
+        environment["ALL_PROXY"] = "socks5://127.0.0.1:9"  # for which the client lacks a package
+    done = subprocess.run(
+        [sys.executable, "-c", BY_HUB], env=environment, capture_output=True, text=True, check=False, timeout=250
+    )
+    fetched, added, rest = done.stdout.split("--\n")
+    assert ("SOCKS" if proxied else "peer closed connection") in fetched, done.stderr
+    assert "open https://huggingface.co/datasets/mattmdjaga/human_parsing_dataset, get *.parquet" in fetched
+    assert "`qttseg datasets add human_parsing --from folder`" in fetched
+    assert added.startswith("owner/name: Hugging Face's datasets cannot load this (")
+    assert "open https://huggingface.co/datasets/owner/name," in added
+    assert "`qttseg datasets add NAME FOLDER --format hf`" in added
+    assert not rest
+    assert not list((tmp_path / "home").glob("*")), "nothing half-written"
 
 
 def test_a_licence_is_acknowledged_once_and_again_when_it_changes() -> None:

@@ -17,7 +17,7 @@ from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import IGNORE, Dataset
 from qttseg.metadata.formats.items import Item, Reading, image_file, known_rules, read_json, unique_names, walk
 from qttseg.metadata.formats.run_lengths import from_counts
-from qttseg.metadata.images import read_header
+from qttseg.metadata.images import read_header, turned
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _BACKGROUND = "background"
@@ -205,19 +205,19 @@ def _item(name: str, file: Path, row: Mapping[str, object], outlines: tuple[_Out
 def _paint(file: Path, size: tuple[object, object], outlines: Sequence[_Outline]) -> NDArray[np.uint8]:
     """Return the class ids of one image: crowds first, then large objects before small ones."""
     (width, height), orientation, _ = read_header(file)
-    turned = (width, height) if orientation > 4 else (height, width)
-    if size not in (turned, (height, width), (None, None)):
+    shown = (width, height) if orientation > 4 else (height, width)
+    if size not in (shown, (height, width), (None, None)):
         raise DatasetError(
             f"{file}: is {width} x {height}, but its COCO file says {size[1]} x {size[0]}; use the images it was made for"
         )
-    raw = orientation != 1 and size == (height, width) != turned
-    canvas = (height, width) if raw else turned
+    raw = orientation != 1 and size == (height, width) != shown
+    canvas = (height, width) if raw else shown
     painted = [(outline.label, *_cropped(_region(outline, *canvas))) for outline in outlines]
     painted.sort(key=lambda one: (one[0] != IGNORE, -int(one[2].sum())))
     mask = np.zeros(canvas, np.uint8)
     for label, place, region in painted:
         mask[place][region] = label
-    return _turned(mask, orientation) if raw else mask
+    return turned(mask, orientation) if raw else mask
 
 
 def _cropped(region: NDArray[np.bool_]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
@@ -260,16 +260,6 @@ def _polygons(outline: _Outline, height: int, width: int) -> Iterator[list[float
             raise DatasetError(f"{outline.where}: a polygon lies far outside its image of {width} x {height}")
         if len(points) >= 3:
             yield [float(at) for at in polygon]
-
-
-def _turned(mask: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Return the mask turned and mirrored as EXIF says of its image."""
-    mask = mask.T if orientation > 4 else mask
-    if orientation in (2, 3, 6, 7):
-        mask = mask[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        mask = mask[::-1]
-    return np.ascontiguousarray(mask)
 
 
 def _files(path: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from qttseg.metadata.formats.items import (
     unique_names,
     walk,
 )
+from qttseg.metadata.hub import hub_failures, in_a_line
 from qttseg.metadata.images import read_mask
 
 if TYPE_CHECKING:
@@ -166,12 +167,19 @@ def _splits(path: Path) -> tuple[dict[str, datasets.Dataset], str | None]:
     try:
         with _quietly():
             loaded, scratch = _load(path)
-    except (DatasetsError, pa.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        reason = str(error.__cause__ or error)
+    except (DatasetsError, pa.ArrowException, KeyError, TypeError, NotImplementedError, *hub_failures()) as error:
+        advice = "check the path" if path.exists() else _by_hand(path)
         raise DatasetError(
-            f"{path}: Hugging Face's datasets cannot load this ({reason}); check the path or the name"
+            f"{path}: Hugging Face's datasets cannot load this ({in_a_line(error.__cause__ or error)}); {advice}"
         ) from error
     return {"train": loaded} if isinstance(loaded, Rows) else dict(loaded), scratch
+
+
+def _by_hand(name: Path) -> str:
+    return (
+        f"check the name; by hand: open https://huggingface.co/datasets/{name.as_posix()}, get its files into a folder, "
+        "and go on with `qttseg datasets add NAME FOLDER --format hf`"
+    )
 
 
 def _load(path: Path) -> tuple[datasets.Dataset | datasets.DatasetDict, str | None]:
@@ -306,11 +314,10 @@ def _named(path: Path) -> dict[int, str]:
 
 def _from_hub(name: Path) -> Path | None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(name.as_posix(), _NAMES, repo_type="dataset"))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+    except hub_failures():
         return None
 
 

@@ -18,8 +18,9 @@ from PIL import Image
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import Dataset, Sample, Task
-from qttseg.metadata.folders import IMAGE_SUFFIXES, describe_mismatch, unknown_ids
+from qttseg.metadata.folders import describe_mismatch, unknown_ids
 from qttseg.metadata.images import read_header, read_image
+from qttseg.metadata.listing import IMAGE_SUFFIXES
 
 MOST_CLASSES = 254
 """Foreground classes that an 8-bit mask can hold beside the background and the value to be ignored."""
@@ -190,7 +191,7 @@ def walk(root: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(root, followlinks=True, onerror=_refuse):
         here = Path(folder)
         known = here.stat().st_dev, here.stat().st_ino
-        inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "__MACOSX")
+        inner[:] = sorted(name for name in inner if not is_hidden(name))
         if known in seen:
             inner.clear()
             continue
@@ -198,7 +199,12 @@ def walk(root: Path) -> Iterator[Path]:
         count += len(files)
         if len(here.relative_to(root).parts) > _DEEPEST or count > _MOST_FILES:
             raise DatasetError(f"{root}: deeper or larger than a dataset; give the folder that holds it")
-        yield from (here / name for name in sorted(files) if not name.startswith(".") and name != "Thumbs.db")
+        yield from (here / name for name in sorted(files) if not is_hidden(name))
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name was left by a system and is none of the dataset's."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
 
 
 def _refuse(error: OSError) -> None:

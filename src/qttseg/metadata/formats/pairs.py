@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.folders import IMAGE_SUFFIXES
 from qttseg.metadata.formats.items import unique_names, walk
+from qttseg.metadata.listing import IMAGE_SUFFIXES
 
 RULES = ("images", "masks")
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from qttseg.metadata.datasets import is_dataset, resolve_dataset, unknown_dataset
+from qttseg.metadata.folders import read_description
+from qttseg.metadata.library import library_folder
+from qttseg.metadata.recipes.catalogue import NAMES
 from qttseg.metadata.recipes.fetching import adding_command
 from qttseg.metadata.recipes.recipe import Recipe, Source, Variant
+
+_TOLD = frozenset({"name", "task", "classes", "groups", "group_pattern"})
+"""What of a `dataset.json` the dataset itself tells."""
 
 
 def facts(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -30,6 +38,27 @@ def facts(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "uncertain", text
     for text in recipe.notes:
         yield "know", text
+
+
+def facts_of_dataset(name_or_path: str) -> Iterator[tuple[str, object]]:
+    """Yield (what, value) of a dataset that is here: what it holds, and what was kept of where it came from.
+
+    Raises:
+        DatasetError: there is no such dataset, known or here.
+    """
+    if not is_dataset(name_or_path) and not Path(name_or_path).is_dir():
+        raise unknown_dataset(name_or_path, NAMES)
+    dataset = resolve_dataset(name_or_path)
+    yield "dataset", dataset.name
+    yield "task", dataset.task
+    yield "classes", ", ".join(dataset.classes[1:])
+    yield "images", len(dataset)
+    yield "groups", None if dataset.groups is None else len(set(dataset.groups))
+    folder = library_folder(name_or_path) or Path(name_or_path)
+    if folder.is_dir():
+        yield "folder", folder
+        kept = read_description(folder)
+        yield from ((key, value) for key, value in kept.items() if value and key not in _TOLD)
 
 
 def to_markdown(recipes: Iterable[Recipe]) -> str:

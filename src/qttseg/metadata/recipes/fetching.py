@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
+from tarfile import TarError
+from urllib.error import HTTPError, URLError
+from zipfile import BadZipFile
 
 from qttseg.errors import DatasetError
+from qttseg.metadata.archives import is_archive, is_packed
 from qttseg.metadata.caching import cache_folder
 from qttseg.metadata.downloads import resume, sha256_of
+from qttseg.metadata.hub import hub_failures, in_a_line
 from qttseg.metadata.recipes.recipe import Client, Recipe, Source, Variant
-
-_UNREACHED = frozenset({"ConnectionError", "ConnectError", "Timeout", "TimeoutError", "LocalEntryNotFoundError"})
-"""Names by which the clients' own libraries call it that a server does not answer."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, its bytes on disk and its size, for plain addresses; the clients show their own."""
@@ -92,20 +93,27 @@ def _by_hand(name: str, sources: Sequence[Source], rules: Mapping[str, str]) -> 
 def _from_kaggle(source: Source, _on_progress: Progress) -> Fetched:
     try:
         import kagglehub
-        from kagglehub.exceptions import BackendError, CredentialError, DataCorruptionError, UnauthenticatedError
+        from kagglehub import exceptions
     except ImportError as error:
         raise SourceError("its client is not installed; pip install 'qttseg[fetch]'") from error
+    refusals = (
+        exceptions.BackendError,
+        exceptions.CredentialError,
+        exceptions.DataCorruptionError,
+        exceptions.KaggleEnvironmentError,
+        exceptions.NotFoundError,
+        exceptions.UnauthenticatedError,
+    )
     handle = source.id + (f"/versions/{source.version}" if source.version else "")
     try:
         folder = Path(kagglehub.dataset_download(handle))
-    except (OSError, ValueError, BackendError, CredentialError, DataCorruptionError, UnauthenticatedError) as error:
-        raise SourceError(_line(error)) from error
+    except (OSError, ValueError, BadZipFile, TarError, *refusals) as error:
+        raise SourceError(in_a_line(error)) from error
     return Fetched(paths=(folder,), origin=f"Kaggle {source.id}, version {folder.name}")
 
 
 def _from_huggingface(source: Source, _on_progress: Progress) -> Fetched:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         folder = Path(
@@ -116,8 +124,8 @@ def _from_huggingface(source: Source, _on_progress: Progress) -> Fetched:
                 allow_patterns=list(source.files) or None,
             )
         )
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise SourceError(_line(error)) from error
+    except hub_failures() as error:
+        raise SourceError(in_a_line(error)) from error
     return Fetched(paths=(folder,), origin=f"Hugging Face {source.id}, revision {folder.name}")
 
 
@@ -130,6 +138,9 @@ def _from_web(source: Source, on_progress: Progress) -> Fetched:
         expected = source.sha256[index] if source.sha256 else ""
         if not file.is_file():
             _download(url, file, partial(on_progress, name))
+            if is_packed(name) and not is_archive(file):
+                file.unlink()
+                raise SourceError(f"{url} sent something else than an archive; it was deleted")
         found = sha256_of(file)
         if expected and found != expected:
             file.unlink()
@@ -146,18 +157,10 @@ def _download(url: str, file: Path, on_progress: Callable[[int, int], None]) -> 
         resume(url, part, on_progress)
         part.replace(file)
     except (URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
+        reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
         raise SourceError(f"{url} cannot be downloaded ({reason}); what had come is kept") from error
     except OSError as error:
         raise DatasetError(f"{part} cannot be written ({error}); make room there, or set QTTSEG_CACHE") from error
-
-
-def _line(error: Exception) -> str:
-    """Return the error in a line: clients add advice of their own."""
-    if _UNREACHED & {base.__name__ for base in type(error).__mro__}:
-        return "it cannot be reached from here"
-    text = str(error).strip().splitlines()
-    return text[0][:300] if text else type(error).__name__
 
 
 _FETCHERS: dict[Client, Callable[[Source, Progress], Fetched]] = {

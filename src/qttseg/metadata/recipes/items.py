@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qttseg.errors import DatasetError
 from qttseg.metadata.folders import describe_mismatch
 from qttseg.metadata.formats.writing import FolderWriter
-from qttseg.metadata.images import read_header, read_image
+from qttseg.metadata.images import read_header, read_image, turned
 from qttseg.metadata.recipes.masks import decode
 from qttseg.metadata.recipes.pairing import Files, Pair
 from qttseg.metadata.recipes.recipe import MaskCode
@@ -78,6 +78,4 @@ def _turned(ids: NDArray[np.uint8], size: tuple[int, int], source: Path) -> NDAr
     """Turn a mask that was drawn on the photo as stored, where its EXIF says to show it lying on its side."""
     if ids.shape == size or ids.shape != size[::-1]:
         return ids
-    _, orientation, _ = read_header(source)
-    turns = {5: ids.T, 6: np.rot90(ids, -1), 7: ids[::-1, ::-1].T, 8: np.rot90(ids)}
-    return np.ascontiguousarray(turns.get(orientation, ids))
+    return turned(ids, read_header(source)[1])

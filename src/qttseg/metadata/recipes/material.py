@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from qttseg.errors import DatasetError
-from qttseg.metadata.archives import is_archive, unpack
-from qttseg.metadata.formats.items import walk
+from qttseg.metadata.archives import is_archive, is_packed, unpack
+from qttseg.metadata.formats.items import is_hidden, walk
 from qttseg.metadata.images import read_header
 from qttseg.metadata.recipes.pairing import Files
 from qttseg.metadata.recipes.recipe import Variant
 from qttseg.metadata.recipes.templates import Template
-
-_PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 
 
 def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Files, Variant]:
@@ -24,6 +22,8 @@ def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Fi
 
     Archives that lie in a folder are unpacked where none of its files is an image of the variant; where the variant
     reads rows of Parquet files, their pictures are written out, and the returned variant reads these.
+
+    Of an archive only what the variant needs is unpacked; its other files are named, and lie where the archive lies.
 
     Args:
         paths: Folders and archives that belong together.
@@ -35,12 +35,12 @@ def files_of(paths: Sequence[Path], variant: Variant, scratch: Path) -> tuple[Fi
     """
     files: dict[str, Path] = {}
     for path in paths:
-        files |= _unpacked(path, scratch) if path.is_file() and is_archive(path) else _named(path)
+        files |= _unpacked(path, variant, scratch) if path.is_file() and is_archive(path) else _named(path)
     wanted = variant.rows[0] if variant.rows else variant.images
     template = Template(wanted) if wanted else None
     if template is None or not any(template.match(name) for name in files):
-        for file in [file for file in files.values() if file.suffix.lower() in _PACKED and is_archive(file)]:
-            files |= _unpacked(file, scratch)
+        for file in [file for name, file in files.items() if is_packed(name) and is_archive(file)]:
+            files |= _unpacked(file, variant, scratch)
     return _rows_written(files, variant, scratch) if variant.rows else (files, variant)
 
 
@@ -54,12 +54,19 @@ def _named(path: Path) -> dict[str, Path]:
     return {file.relative_to(root.parent).as_posix(): file for file in walk(root)}
 
 
-def _unpacked(archive: Path, scratch: Path) -> dict[str, Path]:
+def _unpacked(archive: Path, variant: Variant, scratch: Path) -> dict[str, Path]:
     """Return the files of an archive, named from the archive's own name on: some hold no folder of their own."""
     place = scratch / str(len(list(scratch.iterdir()))) / archive.name.split(".")[0]
     place.mkdir(parents=True)
-    unpack(archive, place)
-    return _named(place)
+
+    def is_shown(name: str) -> bool:
+        return not any(map(is_hidden, name.split("/")))
+
+    def is_wanted(name: str) -> bool:
+        return is_shown(name) and (is_packed(name) or variant.needs(f"{place.name}/{name}"))
+
+    names = unpack(archive, place, wanted=is_wanted)
+    return {f"{place.name}/{name}": archive for name in names if is_shown(name)} | _named(place)
 
 
 def _rows_written(files: Files, variant: Variant, scratch: Path) -> tuple[Files, Variant]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
 from qttseg.errors import DatasetError
@@ -198,6 +199,15 @@ class Variant:
     def task(self) -> Task:
         """Whether there is one foreground class or several."""
         return "binary" if len(self.classes) == 2 else "multiclass"
+
+    def needs(self, path: str) -> bool:
+        """Return whether a file of the source, named with `/`, is an image, a mask, rows of them, or tells groups."""
+        tells_groups = self.groups is not None and path.rsplit("/", 1)[-1] in self.groups.table[:1]
+        return tells_groups or any(template.match(path) for template in self._templates)
+
+    @cached_property
+    def _templates(self) -> tuple[Template, ...]:
+        return tuple(Template(text) for text in (self.images, *self.masks, *self.rows[:1]) if text)
 
 
 @dataclass(frozen=True, kw_only=True)
