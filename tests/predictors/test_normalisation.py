@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qttseg.predictors.caution import Caution
 from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
 
 SHARES = np.concatenate([np.zeros(10), np.linspace(0.2, 1.1, 90)])
@@ -25,7 +26,7 @@ def test_a_warp_makes_its_own_values_standard_normal():
 
 
 def test_raw_moments_stay_scores_and_know_certainty():
-    warp, scale = Warp.of(SHARES), Scale(top=0.8)
+    warp, scale = Warp.of(SHARES), Scale(base=0.4, width=0.4)
     mean, std = raw_moments(np.array([-5.0, 0.0, 5.0]), np.array([3.0, 1e-9, 3.0]), warp, scale, seen=np.zeros(3))
     assert ((mean >= 0) & (mean <= 1)).all()
     assert mean[1] == pytest.approx(scale.raw(warp.to_shares(np.array([0.0])))[0])
@@ -33,22 +34,38 @@ def test_raw_moments_stay_scores_and_know_certainty():
 
 
 def test_what_is_not_known_of_the_scale_widens_only_what_lies_beyond_the_last_score():
-    warp, scale = Warp.of(SHARES), Scale(top=0.8, std=0.1)
-    at = scale.raw(warp.to_shares(np.array([0.5])))
-    for seen, wanted in ((0.0, 0.1 * at[0] / 0.8), (at[0], 0.0)):
+    warp, scale = Warp.of(SHARES), Scale(base=0.2, width=0.4, unsure=(0.01, 0.0, 0.04))
+    share = warp.to_shares(np.array([0.5]))
+    at = scale.raw(share)
+    for seen, wanted in ((np.nan, np.hypot(0.1, 0.2 * share[0])), (0.2, 0.2 * share[0]), (at[0], 0.0)):
         _, std = raw_moments(np.array([0.5]), np.array([1e-9]), warp, scale, seen=np.array([seen]))
         assert std[0] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_without_sightings_the_scale_is_the_training_mean():
-    prior = ScalePrior.of([Scale(top=0.6), Scale(top=0.8)])
+def test_datasets_on_which_good_runs_hardly_differ_use_the_whole_scale():
+    finals = np.concatenate([np.linspace(0.2, 0.89, 10), np.linspace(0.89, 0.91, 30)])
+    shares = Scale.of(finals).shares(finals)
+    assert shares[-1] - shares[20] > 1
+
+
+def test_without_sightings_the_scale_is_that_of_the_training_datasets():
+    prior = ScalePrior.of([Scale(base=0.5, width=0.1), Scale(base=0.7, width=0.2)])
     nothing = np.empty(0)
-    assert prior.locate(nothing, nothing, nothing, Warp.of(SHARES)).top == pytest.approx(0.7)
+    found = prior.locate(nothing, nothing, nothing, Warp.of(SHARES))
+    assert (found.base, found.width) == (pytest.approx(0.6), pytest.approx(0.15))
 
 
-@pytest.mark.parametrize("top", [0.3, 0.9])
-def test_sightings_of_promising_candidates_alone_still_find_the_scale(top):
-    prior, warp = ScalePrior(mean=0.6, spread=0.2), Warp.of(SHARES)
+@pytest.mark.parametrize(("base", "width"), [(0.3, 0.1), (0.8, 0.02)])
+def test_sightings_of_promising_candidates_alone_still_find_the_scale(base, width):
+    prior, warp = ScalePrior(base=0.6, width=0.1, unsure=(0.04, 0.0, 0.01)), Warp.of(SHARES)
     normal = np.linspace(0.5, 1.5, 12)  # better than average, all of them
-    found = prior.locate(top * warp.to_shares(normal), normal, np.full(12, 0.1), warp)
-    assert found.top == pytest.approx(top, abs=0.06)
+    found = prior.locate(base + width * warp.to_shares(normal), normal, np.full(12, 0.1), warp)
+    assert found.base + found.width == pytest.approx(base + width, abs=0.03)
+
+
+def test_caution_makes_left_out_datasets_fit():
+    misses = np.random.default_rng(0).normal(size=400) * 3
+    caution = Caution.of({0: misses / 3, 3: misses})
+    widened = caution.widened(np.ones(3), np.array([0, 3, 9]))
+    assert widened == pytest.approx([1.0, 3.0, 3.0], rel=0.1)
+    assert Caution.of({}).widened(np.ones(1), np.array([2])) == pytest.approx([1.0])

@@ -127,11 +127,10 @@ class CurveModel:
     @classmethod
     def fit(
         cls, questions: Questions, answers: Array, *, epochs: int, seed: int
-    ) -> tuple[Self, Callable[[Questions], Array]]:
+    ) -> tuple[Self, Callable[[int], CurveModel]]:
         """Return the model that these questions, all with or all without scores shown, and answers teach.
 
-        With it comes a function that answers questions about training datasets as a model that has not seen the dataset
-        in question would.
+        With it comes a function that returns the model as it would be had it not seen the dataset of a given number.
 
         Args:
             questions: `n` of them, of one kind.
@@ -160,11 +159,11 @@ class CurveModel:
             epochs=epochs,
         )
 
-        def cross_fitted(asked: Questions) -> Array:
-            mean, _ = evidence.cross_fitted(layout, model._inputs(asked))
-            return asked.last + model._distances(asked) * mean
+        def without(dataset: int) -> CurveModel:
+            process = evidence.process(layout, without=dataset, temperature=model.process.temperature)
+            return replace(model, process=process)
 
-        return model, cross_fitted
+        return model, without
 
     def predict(
         self, questions: Questions, seen: Questions | None = None, answers: Array | None = None

@@ -46,7 +46,7 @@ class Prediction:
     """Predicted scores, `n` each, on the scale of the scores; higher is better.
 
     Attributes:
-        mean: Expected score.
+        mean: The score expected: mean or median of what is predicted.
         std: Standard deviation of the score, the noise of a run included.
     """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import TrainingSet
+from qttseg.predictors.caution import USUAL, Caution
 from qttseg.predictors.curve_model import CurveModel, Questions
 from qttseg.predictors.features import Encoder
 from qttseg.predictors.interface import PartialCurve, Prediction
@@ -25,6 +26,9 @@ Moments = tuple[Array, Array]
 
 _MAX_RUNS = 800
 """Training runs drawn from a larger store: 2,400 to 3,200 rows for each of the two processes."""
+
+_LOOKS, _LOOKED_AT = (0, 1, 3, 6), 40
+"""After how many epochs predictions of left-out datasets are looked at, and for how many runs of each."""
 
 _KIND = "performance"
 _NOTHING: Array = np.empty(0)
@@ -48,6 +52,7 @@ class PerformancePredictor:
         fresh: The model of configurations without a curve.
         partial: The model of partial curves.
         lineage: The training data.
+        caution: How much wider than the models' own the deviations are.
     """
 
     encoder: Encoder
@@ -56,6 +61,7 @@ class PerformancePredictor:
     fresh: CurveModel
     partial: CurveModel
     lineage: Lineage
+    caution: Caution = USUAL
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int = 0) -> Self:
@@ -82,11 +88,18 @@ class PerformancePredictor:
         lesson = _Lesson.draw(runs, normal, encoder, np.random.default_rng(seed))
         unseen = lesson.seen == 0
         questions = lesson.questions
-        fresh, expect = CurveModel.fit(questions[unseen], lesson.answers[unseen], epochs=epochs, seed=seed)
-        continued = questions[~unseen].continued(lesson.shown, expect(questions[~unseen]))
-        partial, _ = CurveModel.fit(continued, lesson.answers[~unseen], epochs=epochs, seed=seed)
+        fresh, fresh_without = CurveModel.fit(questions[unseen], lesson.answers[unseen], epochs=epochs, seed=seed)
+        asked = questions[~unseen]
+        continued = asked.continued(lesson.shown, _cross_fitted(asked, fresh_without))
+        partial, partial_without = CurveModel.fit(continued, lesson.answers[~unseen], epochs=epochs, seed=seed)
         prior = ScalePrior.of(list(scales.values()))
-        return cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
+        predictor = cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
+
+        def without(number: int, key: str) -> Self:
+            others = ScalePrior.of([scale for other, scale in scales.items() if other != key])
+            return replace(predictor, prior=others, fresh=fresh_without(number), partial=partial_without(number))
+
+        return replace(predictor, caution=_caution(runs, without)) if len(scales) > 1 else predictor
 
     def predict(
         self, meta_features: Mapping[str, float], curves: Sequence[PartialCurve], epochs: Sequence[int]
@@ -125,9 +138,9 @@ class PerformancePredictor:
         for rows, partial in ((np.flatnonzero(~started), False), (np.flatnonzero(started), True)):
             if len(rows):
                 mean[rows], std[rows] = target.judge(rows, wanted[rows], scale, partial=partial)
-        last = np.array([curve.scores[-1] if curve.scores else 0.0 for curve in curves])
+        last = np.array([curve.scores[-1] if curve.scores else np.nan for curve in curves])
         mean, std = raw_moments(mean, std, self.warp, scale, seen=last)
-        return Prediction(mean=mean, std=std)
+        return Prediction(mean=mean, std=self.caution.widened(std, np.array([len(curve.scores) for curve in curves])))
 
     def save(self, folder: Path) -> None:
         """Write the predictor to `folder` as safetensors and JSON."""
@@ -142,6 +155,7 @@ class PerformancePredictor:
             "prior": asdict(self.prior),
             "fresh": self.fresh.to_dict(),
             "partial": self.partial.to_dict(),
+            "caution": asdict(self.caution),
             "lineage": self.lineage.to_dict(),
         }
         save_parts(folder, kind=_KIND, tensors=tensors, document=document)
@@ -162,9 +176,10 @@ class PerformancePredictor:
         return cls(
             encoder=Encoder.from_dict(document["encoder"]),
             warp=Warp(**{key: tuple(value) for key, value in document["warp"].items()}),
-            prior=ScalePrior(**document["prior"]),
+            prior=ScalePrior(**document["prior"] | {"unsure": tuple(document["prior"]["unsure"])}),
             fresh=model("fresh"),
             partial=model("partial"),
+            caution=Caution(**{key: tuple(value) for key, value in document["caution"].items()}),
             lineage=Lineage.from_dict(document["lineage"]),
         )
 
@@ -265,6 +280,34 @@ class _Lesson:
             shown=tuple(normal[run][:count] for run, count, _ in rows if count),
             answers=np.array([normal[run][after - 1] for run, _, after in rows]),
         )
+
+
+def _cross_fitted(questions: Questions, without: Callable[[int], CurveModel]) -> Array:
+    """Return what a model that has not seen the dataset in question would answer, for each question."""
+    answers = np.empty(len(questions))
+    for dataset in np.unique(questions.dataset):
+        mine = questions.dataset == dataset
+        answers[mine], _ = without(int(dataset)).predict(questions[mine])
+    return answers
+
+
+def _caution(runs: TrainingRuns, without: Callable[[int, str], PerformancePredictor]) -> Caution:
+    """Return what predictions of each dataset by the others teach, asked as a search asks.
+
+    Args:
+        runs: The training runs.
+        without: Returns the predictor that has not seen the dataset of this number and fingerprint.
+    """
+    misses: dict[int, list[Array]] = {seen: [] for seen in _LOOKS}
+    for number, (key, meta_features) in enumerate(runs.meta_features.items()):
+        own = [i for i, dataset in enumerate(runs.datasets) if dataset == key][:_LOOKED_AT]
+        predictor = without(number, key)
+        for seen, found in misses.items():
+            longer = [(runs.configurations[i], runs.values[i]) for i in own if len(runs.values[i]) > seen]
+            curves = [PartialCurve(configuration=c, scores=tuple(v[:seen].tolist())) for c, v in longer]
+            predicted = predictor.predict(meta_features, curves, [len(v) for _, v in longer])
+            found.append((np.array([v[-1] for _, v in longer]) - predicted.mean) / predicted.std)
+    return Caution.of({seen: np.concatenate(found) for seen, found in misses.items()})
 
 
 def _evenly(datasets: Sequence[str], generator: np.random.Generator) -> list[int]:

@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qttseg.errors import PredictorError
+from qttseg.predictors.caution import stretch
 from qttseg.predictors.gaussian_process import DeepKernelModel, Layout, fit_kernel
 
 Array = NDArray[np.float64]
 
 _INDUCING = 200
 _JITTER = 1e-6
-
-_LEVELS = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.9])
-_NORMAL = np.array([0.2533, 0.4538, 0.6745, 0.9346, 1.2816, 1.6449])
-"""Shares of a normal distribution, and within how many standard deviations of its mean they lie."""
 
 
 class SparseProcess:
@@ -200,8 +197,7 @@ class Evidence:
         if len(self.precisions) < 2:
             return 1.0
         mean, std = self.cross_fitted(layout, x)
-        reached = np.quantile(np.abs(u.numpy() - mean) / std, _LEVELS)
-        return float(np.exp(np.log(np.maximum(reached, 1e-3) / _NORMAL).mean()))
+        return stretch((u.numpy() - mean) / std)
 
 
 def _datasets(x: Tensor) -> Tensor:
