@@ -152,6 +152,7 @@ def preview(
 
     found = resolve_dataset(dataset)
     file = file or Path(f"{found.name}-preview.png")
+    file.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet([found[index] for index in spread(len(found), images)]).save(file, "PNG")
     out.print(f"preview → {file}", markup=False, soft_wrap=True)
 
