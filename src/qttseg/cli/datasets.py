@@ -165,6 +165,7 @@ def _twins(dataset: Dataset, store: str) -> tuple[Twin, ...]:
 
 
 def _write_page(file: Path, page: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8", errors="replace")  # file names need not be valid Unicode
     err.print(f"quality report → {file}", markup=False, soft_wrap=True)
 
