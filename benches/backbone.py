@@ -35,7 +35,7 @@ from qttseg.pipelines.workbench import Workbench
 
 LORA = Configuration(
     {
-        "lora": 1, "lora_rank": 16, "lora_dropout": 0.0, "lr": 2e-3, "weight_decay": 1e-5, "sched": "cosine",
+        "lora": 1, "lora_rank": 16, "lora_dropout": 0.0, "lr": 3e-3, "weight_decay": 1e-5, "sched": "cosine",
         "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0,
     }
 )  # fmt: skip
