@@ -93,7 +93,7 @@ def test_help_and_import_load_nothing_heavy():
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
         (["predictors", "show", "7"], "run qttseg train first"),
-        (["predict", "nowhere", "."], "either --boxes FILE or --whole-image"),
+        (["predict", "nowhere", "."], "either --boxes FILE, --points FILE or --whole-image"),
         (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
         (["bench", "--methods", "magic"], "there is no method 'magic'"),
         (["bench", "--budgets", "0"], "'0' is not a duration"),

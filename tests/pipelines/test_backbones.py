@@ -12,7 +12,7 @@ def test_decoding_many_images_equals_sams_decoder_one_by_one():
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(3, 96, 32, 32, generator=generator)
     boxes = torch.tensor([[10.0, 20, 100, 200], [0, 0, 256, 256], [5, 5, 9, 9]])
-    logits, guess = backbone.decode(embeddings, boxes)
+    logits, guess, _ = backbone.decode(embeddings, boxes)
     for index in range(3):
         sparse, dense = backbone.sam.prompt_encoder(points=None, boxes=boxes[index : index + 1], masks=None)
         positions = backbone.sam.prompt_encoder.get_dense_pe()
@@ -20,7 +20,7 @@ def test_decoding_many_images_equals_sams_decoder_one_by_one():
         expected, expected_guess = backbone.sam.mask_decoder(own, positions, sparse, dense, multimask_output=False)
         torch.testing.assert_close(logits[index], expected[0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(guess[index], expected_guess[0], rtol=1e-4, atol=1e-4)
-        three, _ = decode_prompts(backbone.sam.mask_decoder, own, positions, sparse, dense, masks=slice(1, None))
+        three, *_ = decode_prompts(backbone.sam.mask_decoder, own, positions, sparse, dense, masks=slice(1, None))
         expected, _ = backbone.sam.mask_decoder(own, positions, sparse, dense, multimask_output=True)
         torch.testing.assert_close(three, expected, rtol=1e-4, atol=1e-4)
 

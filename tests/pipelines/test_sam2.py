@@ -52,7 +52,7 @@ def test_the_backbone_gives_the_logits_of_transformers(folder):
     with torch.no_grad():
         embeddings = backbone.encode(images)
         for wanted, several in ((slice(0, 1), False), (slice(1, None), True)):
-            logits, guess = backbone.decode(embeddings, boxes, masks=wanted)
+            logits, guess, _ = backbone.decode(embeddings, boxes, masks=wanted)
             theirs = model(pixel_values=images, input_boxes=boxes[:, None], multimask_output=several)
             torch.testing.assert_close(logits, theirs.pred_masks[:, 0], rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(guess, theirs.iou_scores[:, 0], rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qttseg.metadata.protocol import Protocol
-from qttseg.pipelines.prompts import class_prompts, mask_boxes, prompt_boxes, true_boxes
+from qttseg.pipelines.prompts import class_prompts, draw_prompts, mask_boxes, true_boxes
 from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn_images, turn_labels
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
@@ -49,8 +49,8 @@ def test_noise_moves_sides_outward_within_reach_and_frame(size, seed, noise):
     mask = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint8)
     protocol = Protocol(prompt_noise=noise)
     truth = true_boxes(mask)
-    moved = prompt_boxes(mask, protocol, np.random.default_rng(seed))
-    assert moved == prompt_boxes(mask, protocol, np.random.default_rng(seed))
+    moved = draw_prompts(mask, protocol, np.random.default_rng(seed))
+    assert moved == draw_prompts(mask, protocol, np.random.default_rng(seed))
     reach = noise * max(size) / 1024 + 1e-9
     for class_id, box in moved.items():
         outward = np.array(truth[class_id]) - box
@@ -65,7 +65,7 @@ def test_noise_moves_sides_outward_within_reach_and_frame(size, seed, noise):
 
 def test_a_whole_image_prompt_is_the_frame():
     mask = np.eye(8, 12, dtype=np.uint8)
-    assert prompt_boxes(mask, Protocol(prompt="whole-image"), np.random.default_rng(0)) == {1: (0, 0, 12, 8)}
+    assert draw_prompts(mask, Protocol(prompt="whole-image"), np.random.default_rng(0)) == {1: (0, 0, 12, 8)}
 
 
 def test_each_class_of_each_image_is_one_prompt():
@@ -75,7 +75,7 @@ def test_each_class_of_each_image_is_one_prompt():
     labels[1, 0, 0] = 255
     prompts = class_prompts(labels, classes=3, noise=0, prompt="box", generator=torch.Generator())
     assert prompts.owner.tolist() == [0, 0]
-    assert prompts.boxes.tolist() == [[3, 2, 7, 5], [8, 8, 16, 16]]
+    assert prompts.where.tolist() == [[3, 2, 7, 5], [8, 8, 16, 16]]
     assert prompts.targets.sum(dim=(1, 2)).tolist() == [12, 64]
 
 

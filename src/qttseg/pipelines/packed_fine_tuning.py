@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
+from qttseg.metadata.adapters import adapter_of
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
 from qttseg.pipelines.adapters import adapt
@@ -93,12 +94,12 @@ class PackedFineTuning:
 
     Args:
         workbench: Where they train.
-        configurations: All with LoRA, or all without; ranks may differ.
+        configurations: All of one structure (`metadata.adapters.structure_of`); ranks of LoRA may differ.
         seed: Every member's.
         clock: Seconds, never falling.
 
     Raises:
-        ConfigurationError: some configurations have LoRA and others have not.
+        ConfigurationError: the configurations differ in structure.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class PackedFineTuning:
         self._clock = clock
         self._model = PackedModel(
             [adapt(workbench.backbone, configuration, seed=seed) for configuration in configurations],
-            [float(c["lora_dropout"]) if c["lora"] else 0.0 for c in configurations],
+            [float(c["lora_dropout"]) if adapter_of(c).lora else 0.0 for c in configurations],
         )
         self.members = [
             self._member(configuration, vector)
@@ -232,17 +233,17 @@ def _loss_from_images(backbone: Backbone, images: Tensor, *prompts: Tensor) -> T
 
 
 def _loss_from_embeddings(
-    backbone: Backbone, embeddings: Tensor, owner: Tensor, boxes: Tensor, targets: Tensor, valid: Tensor, share: Tensor
+    backbone: Backbone, embeddings: Tensor, owner: Tensor, where: Tensor, targets: Tensor, valid: Tensor, share: Tensor
 ) -> Tensor:
     """Return the loss of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
-    logits, _ = backbone.decode(embeddings[owner], boxes)
-    return (mask_loss(logits, targets, valid) * share).sum()
+    decoded = backbone.decode(embeddings[owner], where)
+    return (mask_loss(decoded.logits, targets, valid) * share).sum()
 
 
 def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:
-    """Return owner, boxes, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
+    """Return owner, prompts, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
     prompts = batch.prompts
     count = len(prompts.owner)
-    share = prompts.boxes.new_full((count,), 1 / max(1, count))
-    tensors = (prompts.owner, prompts.boxes, prompts.targets, prompts.valid, share)
+    share = prompts.where.new_full((count,), 1 / max(1, count))
+    tensors = (prompts.owner, prompts.where, prompts.targets, prompts.valid, share)
     return tuple(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors)
