@@ -53,8 +53,11 @@ def test_where_nothing_is_known_runs_with_lora_weigh_more(make_run: MakeRun):
     costs = RunCosts(of_dataset={}, of_kind={})
     assert costs.seconds(make_run(lora=0)) is None
     assert costs.weight(make_run(lora=1)) > costs.weight(make_run(lora=0)) > 0
-    costs = RunCosts(of_dataset={}, of_kind={False: 5.0})
+    costs = RunCosts(of_dataset={}, of_kind={"decoder": 5.0})
     assert costs.weight(make_run(lora=1)) > costs.weight(make_run(lora=0)) == 5.0
+    learner, both = (make_run(adapter=name, plm_depth=1) for name in ("plm", "lora+plm"))
+    assert costs.weight(both) > costs.weight(learner) == 5.0  # an encoder that is trained costs more than the rest
+    assert RunCosts(of_dataset={}, of_kind={"plm": 4.0, "decoder": 5.0}).seconds(learner) == 4.0
 
 
 def test_a_run_of_each_kind_is_tried_for_two_epochs(make_run: MakeRun):

@@ -78,9 +78,7 @@ def collect(
         report = run_collection(
             curves,
             options.suite_of(datasets, available=available),
-            options.protocol_of(
-                images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split
-            ),
+            options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split),
             runs=runs,
             space=space,
             backbone=backbone,
@@ -156,9 +154,7 @@ def plan(
     from qttseg.platform.work import FineTuningWork
 
     curves = store_of(store)
-    protocol = options.protocol_of(
-                images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split
-            )
+    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split)
     members = options.suite_of(datasets, available=available)
     with err.status("looking at the datasets"):
         planned = _plan(members, protocol, runs=runs, space=space, backbone=backbone, seed=seed)

@@ -140,7 +140,9 @@ def said(event: Event) -> str:
     doing = ""
     if isinstance(event, Trying):
         configuration = event.configuration
-        doing = f" · {_trained(configuration)}, lr {configuration['lr']:g}, {configuration['sched']}, epoch {event.epoch}"
+        doing = (
+            f" · {_trained(configuration)}, lr {configuration['lr']:g}, {configuration['sched']}, epoch {event.epoch}"
+        )
     elif isinstance(event, NewIncumbent):
         doing = " · new best"
     return f"{max(0.0, event.seconds_left):4.0f} s left{best}{doing}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 
 from qttseg.metadata.adapters import Adapter, adapter_of
 from qttseg.metadata.configurations import Configuration
-from qttseg.pipelines.backbones import PROMPT_LEARNER, Backbone
+from qttseg.pipelines.backbones import POINT_MATCHER, PROMPT_LEARNER, Backbone
+from qttseg.pipelines.point_matching import PointMatcher
 from qttseg.pipelines.prompt_learning import PromptLearner
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
     if adapter.learner:
         add_prompt_learner(adapted, depth=int(configuration["plm_depth"]), seed=seed)
+    if adapter.matcher:
+        with _drawn(seed):
+            adapted.sam.add_module(POINT_MATCHER, PointMatcher(backbone.width).to(backbone.device))
     return adapted
 
 
@@ -53,10 +59,16 @@ def bare_copy(backbone: Backbone, adapter: Adapter) -> Backbone:
 
 def add_prompt_learner(backbone: Backbone, *, depth: int, seed: int = 0) -> None:
     """Hang a prompt learner into the model of `backbone`, in place, its weights drawn from `seed`."""
+    with _drawn(seed):
+        backbone.sam.add_module(PROMPT_LEARNER, PromptLearner(backbone.width, depth=depth).to(backbone.device))
+
+
+@contextmanager
+def _drawn(seed: int) -> Iterator[None]:
+    """Draw weights from `seed`, and leave torch's own stream as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner = PromptLearner(backbone.width, depth=depth)
-    backbone.sam.add_module(PROMPT_LEARNER, learner.to(backbone.device))
+        yield
 
 
 def separate_copy(backbone: Backbone) -> Backbone:
@@ -73,9 +85,8 @@ def lora_config(backbone: Backbone, *, rank: int, dropout: float) -> LoraConfig:
 
 def inject_lora(encoder: nn.Module, config: LoraConfig, *, seed: int = 0) -> None:
     """Put LoRA layers into `encoder`, in place, their weights drawn from `seed`."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), _drawn(seed):
         warnings.simplefilter("ignore")  # peft remarks on models without a transformers config
-        torch.manual_seed(seed)
         from peft import inject_adapter_in_model
 
         inject_adapter_in_model(config, encoder)

@@ -18,9 +18,11 @@ from qttseg.pipelines.embeddings import EmbeddingCache, image_keys
 from qttseg.pipelines.pixels import normalise
 from qttseg.pipelines.views import Views, view_images
 
-
 PROMPT_LEARNER = "prompt_learner"
 """Name of the module in an adapted model that moves its prompt tokens; see `prompt_learning`."""
+
+POINT_MATCHER = "point_matcher"
+"""Name of the module in a model in training that matches outlines; see `point_matching`."""
 
 
 class Decoded(NamedTuple):

@@ -23,7 +23,7 @@ from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
-from qttseg.pipelines.losses import mask_loss
+from qttseg.pipelines.objectives import Objective
 from qttseg.pipelines.schedules import Schedule, build_schedule
 from qttseg.pipelines.segmenter import Segmenter
 from qttseg.pipelines.views import view_images
@@ -102,6 +102,7 @@ class FineTuning:
         self._clock = clock
         self._backbone = adapt(workbench.backbone, configuration, seed=seed)
         self._parameters = trainable_tensors(self._backbone)
+        self._objective = Objective.of(configuration)
         self._execution = workbench.execution
         self._execution.prepare(self._backbone)
         self._optimizer, self._schedule = optimizer_and_schedule(self._parameters.values(), configuration, workbench)
@@ -189,7 +190,7 @@ class FineTuning:
         else:
             embeddings = self._backbone.embed(images, views, keys=batch.keys[piece])
         decoded = self._backbone.decode(embeddings[prompts.owner], prompts.where)
-        loss = mask_loss(decoded.logits, prompts.targets, prompts.valid).sum() / len(batch.prompts.owner)
+        loss = self._objective(self._backbone, decoded, prompts).sum() / len(batch.prompts.owner)
         loss.backward()
         return loss.item()
 

@@ -38,7 +38,7 @@ class PackedModel:
     def __init__(self, members: Sequence[Backbone], dropout: Sequence[float]) -> None:
         tensors = [trainable_tensors(member) for member in members]
         if any(other.keys() != tensors[0].keys() for other in tensors):
-            raise ConfigurationError("configurations that train different parts (`adapter`, `lora`, `plm_depth`) cannot be trained in one pack")
+            raise ConfigurationError("models of which different parts are trained do not go in one pack")
         sizes = [sum(tensor.numel() for tensor in own.values()) for own in tensors]
         self.base = members[sizes.index(max(sizes))]
         use_fused_attention(self.base.encoder, "folded")  # a mask that needs gradients cannot be batched on a CPU

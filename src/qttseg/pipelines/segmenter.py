@@ -77,7 +77,10 @@ def zero_shot_segmenter(backbone: Backbone) -> Segmenter:
 
 @torch.inference_mode()
 def label_maps(
-    model: Backbone | PackedModel, embeddings: Tensor, prompts: Sequence[Mapping[int, Prompt]], extents: Sequence[Extent]
+    model: Backbone | PackedModel,
+    embeddings: Tensor,
+    prompts: Sequence[Mapping[int, Prompt]],
+    extents: Sequence[Extent],
 ) -> list[NDArray[np.uint8]]:
     """Return the label map of each embedded image at its own size, h × w, or k × h × w of a pack of k models.
 

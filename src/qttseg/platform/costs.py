@@ -86,7 +86,9 @@ class RunCosts:
         return cls(
             of_dataset={(dataset, adapter): seconds for dataset, adapter, seconds, _ in rows},
             of_kind={
-                kind: fmean(*zip(*((seconds, runs) for _, adapter, seconds, runs in rows if adapter == kind), strict=True))
+                kind: fmean(
+                    *zip(*((seconds, runs) for _, adapter, seconds, runs in rows if adapter == kind), strict=True)
+                )
                 for kind in kinds
             },
         )
