@@ -101,5 +101,5 @@ def test_a_wrong_point_is_named(decoder_only, change, message):
 
 
 def test_an_unknown_space_lists_the_known_ones():
-    with pytest.raises(ConfigurationError, match="known are paper"):
+    with pytest.raises(ConfigurationError, match="known are extended, paper"):
         search_space("papre")
