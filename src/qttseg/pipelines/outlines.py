@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import contourpy
 import numpy as np
@@ -24,7 +25,8 @@ def outlines(inside: NDArray[np.float64]) -> list[Outline]:
     Outlines run where `inside` (h × w, in [0, 1]) crosses one half, and along the border of a mask that touches it. Holes
     are left out.
     """
-    lines = contourpy.contour_generator(z=np.pad(np.nan_to_num(inside), 1)).lines(0.5)
+    generator = contourpy.contour_generator(z=np.pad(np.nan_to_num(inside), 1), line_type="Separate")
+    lines = cast("list[Outline]", generator.lines(0.5))
     areas = [_area(line) for line in lines]
     order = sorted(range(len(lines)), key=lambda index: -abs(areas[index]))
     # An outline that encloses no less than any other is an outer one; holes are run about the other way.
@@ -71,7 +73,7 @@ def outline_pairs(logits: Tensor, targets: Tensor, valid: Tensor, *, count: int)
         valid: … × r × r, 0 where a pixel does not count.
         count: How many points.
     """
-    leading, size = logits.shape[:-2], logits.shape[-2:]
+    leading, size = logits.shape[:-2], (logits.shape[-2], logits.shape[-1])
     coarse = F.adaptive_avg_pool2d(torch.stack([targets.flatten(0, -3), valid.flatten(0, -3)]), size)
     seen = logits.detach().float().flatten(0, -3).sigmoid() * (coarse[1] > 0)
     found, wanted = (masks.double().cpu().numpy() for masks in (seen, coarse[0]))

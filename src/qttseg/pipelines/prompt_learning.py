@@ -40,7 +40,7 @@ class PromptLearner(nn.Module):
         hidden = tokens
         for block in self.blocks:
             hidden = block(hidden, image, keys)
-        return tokens + self.offset(hidden)
+        return tokens + self.offset(hidden)  # type: ignore[no-any-return]
 
 
 class _Block(nn.Module):
