@@ -123,7 +123,7 @@ def read_prompts(
     missing = [file.name for file in files if file.name not in document]
     if missing:
         raise DatasetError(f"{path} has no {what} for {len(missing)} images, the first {missing[0]}; add them")
-    read = {"box": _box, "point": _points}[kind]
+    read: Callable[[object, str], Prompt] = _box if kind == "box" else _points
     return {file.name: _prompts(document[file.name], classes, read, f"{path}, {file.name}") for file in files}
 
 
