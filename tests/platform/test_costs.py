@@ -40,12 +40,14 @@ def test_costs_are_those_of_stored_runs_of_the_same_kind(tmp_path: Path, make_ru
             curve(make_run("polyp", lora=1, x=2), epochs=1, setup=0.0, seconds=2.0, outcome=Outcome.DIVERGED),
             curve(make_run("leaf", lora=1, x=0), epochs=2, setup=0.0, seconds=20.0),
             curve(make_run("leaf", lora=0, x=0), epochs=2, setup=0.0, seconds=3.0),
+            curve(make_run("leaf", adapter="plm", x=0), epochs=2, setup=0.0, seconds=4.0),
         ]
     )
     costs = RunCosts.of_store(store, [make_run(lora=1)])
     assert costs.seconds(make_run("polyp", lora=1, x=9)) == pytest.approx(24.0)
     assert costs.seconds(make_run("leaf", lora=0, x=9)) == pytest.approx(6.0)
     assert costs.seconds(make_run("polyp", lora=0, x=9)) == pytest.approx(6.0)  # as on other datasets
+    assert costs.seconds(make_run("leaf", adapter="plm", x=9)) == pytest.approx(8.0)
     assert costs.seconds(make_run("road", lora=1, x=9)) == pytest.approx((24.0 * 2 + 40.0) / 3)
 
 

@@ -138,7 +138,8 @@ class Backbone:
             prompts: In pixels of the padded square: boxes, p × 4 as x0, y0, x1, y1, or points, p × n × 2 as x, y.
             masks: Which of the four masks: the single one is `slice(0, 1)`, the three of ambiguity `slice(1, None)`. By
                 default one mask, as SAM chooses it: the single one for a box, and for points, which may mean a part or
-                the whole, that of the three which is guessed to be the best.
+                the whole, that of the three which is guessed to be the best. Training and prediction choose alike: the mask
+                that is shown is the one that learns, until the best guess is the mask that is meant.
         """
         if masks is None and prompts.dim() == 3:
             return self.decode(embeddings, prompts, masks=slice(1, None)).best()
