@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.configurations import Configuration, Value
 from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.backbones import Backbone, backbone_of
@@ -42,7 +42,12 @@ from qttseg.pipelines.workbench import Workbench
 CONFIGURATION = {
     "lr": 5e-4, "weight_decay": 0.0, "sched": "cosine", "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0,
 }  # fmt: skip
-ADAPTERS = {"decoder": {"lora": 0}, "lora": {"lora": 1, "lora_rank": 8, "lora_dropout": 0.0}}
+ADAPTERS: dict[str, dict[str, Value]] = {
+    "decoder": {"adapter": "decoder"},
+    "lora": {"adapter": "lora", "lora_rank": 8, "lora_dropout": 0.0},
+    "plm": {"adapter": "plm", "plm_depth": 1},
+    "plm+pmm": {"adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64},
+}
 RECIPES = ("published", "qttseg")
 
 
@@ -54,7 +59,7 @@ def main() -> None:
         return
     rows = []
     for backbone in arguments.backbones:
-        for adapter in ADAPTERS:
+        for adapter in arguments.adapters:
             row = {recipe: _alone(backbone, adapter, recipe) for recipe in RECIPES}
             rows.append({"backbone": backbone, "adapter": adapter, **row})
             print(rows[-1], flush=True)
@@ -71,6 +76,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=40, help="training and validation images together")
     parser.add_argument("--epochs", type=int, default=10, help="the median of all but the first counts")
     parser.add_argument("--dataset", default="procedural-polyp")
+    parser.add_argument("--prompt", default="box", choices=["box", "point"])
+    parser.add_argument("--adapters", nargs="+", default=list(ADAPTERS), choices=list(ADAPTERS))
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=3, metavar=("BACKBONE", "ADAPTER", "RECIPE"), help=argparse.SUPPRESS)
@@ -87,7 +94,9 @@ def _alone(backbone: str, adapter: str, recipe: str) -> dict[str, float]:
 def _measure(backbone: str, adapter: str, recipe: str, arguments: argparse.Namespace) -> dict[str, float]:
     published = recipe == "published"
     dataset = resolve_dataset(arguments.dataset)
-    protocol = Protocol(images=arguments.images, test_images=4, batch_size=1 if published else 4)
+    protocol = Protocol(
+        images=arguments.images, test_images=4, batch_size=1 if published else 4, prompt=arguments.prompt
+    )
     base = _backbone(backbone, arguments.device)
     if published:
         base = _as_published(base)

@@ -86,6 +86,8 @@ def test_captions_tell_the_comparisons_apart(template: Result):
     assert "Same information" not in papers
     assert "Same information: AutoGluon with boxes" in told("qtt-seg", "autogluon-boxes", protocol=box)
     assert "nobody gets a box" in told("qtt-seg", "autogluon", protocol=whole)
+    assert "one point for each class" in told("qtt-seg", protocol=Protocol(prompt="point"))
+    assert "AutoGluon gets no prompts" in told("autogluon", protocol=Protocol(prompt="point", points=2))
 
 
 def test_the_main_methods_keep_their_colours_whoever_else_is_there():

@@ -67,3 +67,5 @@ def test_box_filling_puts_smaller_boxes_on_top_and_keeps_the_size():
     assert (labels == 1).sum() == 10 * 10 - 2 * 2
     assert (labels == 3).sum() == 2 * 2
     assert not BoxFiller().segment_all([image], [{}])[0].any()
+    (labels,) = BoxFiller().segment_all([image], [{1: ((4.5, 3.5),), 2: ((6.5, 2.5), (9.5, 7.5))}])
+    assert ((labels == 1).sum(), (labels == 2).sum()) == (1, 4 * 6)

@@ -93,7 +93,7 @@ def test_help_and_import_load_nothing_heavy():
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
         (["predictors", "show", "7"], "run qttseg train first"),
-        (["predict", "nowhere", "."], "either --boxes FILE or --whole-image"),
+        (["predict", "nowhere", "."], "either --boxes FILE, --points FILE or --whole-image"),
         (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
         (["bench", "--methods", "magic"], "there is no method 'magic'"),
         (["bench", "--budgets", "0"], "'0' is not a duration"),
@@ -233,7 +233,9 @@ def model(tmp_path_factory):
 
 def test_tune_leaves_files_to_use(model):
     found = {path.name for path in (model / "model").iterdir()}
-    assert {"model.json", "decoder.safetensors", "config.json", "curves", "previews", "MODEL_CARD.md"} <= found
+    assert {"model.json", "config.json", "curves", "previews", "MODEL_CARD.md"} <= found
+    tuned = json.loads((model / "model" / "model.json").read_text())["adapter"] is not None
+    assert ("decoder.safetensors" in found) == tuned
     assert list((model / "model" / "previews").glob("*.png"))
 
 
@@ -257,12 +259,14 @@ def test_tune_never_overwrites_a_result(qttseg, model):
     assert "not empty" in complained
 
 
-@pytest.mark.parametrize("prompt", ["boxes", "whole-image"])
+@pytest.mark.parametrize("prompt", ["boxes", "points", "whole-image"])
 def test_predict_writes_class_ids_at_the_images_size(qttseg, model, tmp_path, prompt):
     images = model / "data" / "images"
     names = sorted(path.name for path in images.iterdir())
     (tmp_path / "boxes.json").write_text(json.dumps({name: [10, 10, 120, 120] for name in names}))
-    chosen = ["--whole-image"] if prompt == "whole-image" else ["--boxes", tmp_path / "boxes.json"]
+    points = {name: [60, 60] if index % 2 else {"1": [[60, 60], [50.5, 70]]} for index, name in enumerate(names)}
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    chosen = ["--whole-image"] if prompt == "whole-image" else [f"--{prompt}", tmp_path / f"{prompt}.json"]
     qttseg("predict", model / "model", images, *chosen, "--out", tmp_path / "masks")
     for name in names:
         with Image.open(tmp_path / "masks" / name) as mask, Image.open(images / name) as image:
@@ -300,3 +304,31 @@ def test_wrong_boxes_are_named(qttseg, model, tmp_path, document, message):
     _, complained = qttseg("predict", *words, expect=1)
     assert message in complained
     assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [([], "no list of points"), ([[1, 2, 3]], r"write [[x, y]]"), ({"cat": [[1, 2]]}, "no class 'cat'")],
+)
+def test_wrong_points_are_named(qttseg, model, tmp_path, points, message):
+    names = [path.name for path in (model / "data" / "images").iterdir()]
+    (tmp_path / "points.json").write_text(json.dumps(dict.fromkeys(names, points)))
+    words = ("--points", tmp_path / "points.json", "--out", tmp_path / "masks")
+    _, complained = qttseg("predict", model / "model", model / "data" / "images", *words, expect=1)
+    assert message in " ".join(complained.split())
+
+
+def test_a_model_tuned_in_the_extended_space_with_points_predicts_with_its_own_adapter(qttseg, model, tmp_path):
+    small = ("--images", "8", "--epochs", "1", "--budget", "20s", "--predictors", "none", "--candidates", "4")
+    said, _ = qttseg(
+        "tune", model / "data", "--space", "extended", "--prompt", "point", *small, "--out", tmp_path / "m"
+    )
+    assert "--points points.json" in said
+    description = json.loads((tmp_path / "m" / "model.json").read_text())
+    configuration = json.loads((tmp_path / "m" / "config.json").read_text())["configuration"]
+    assert description["prompt"] == "point"
+    assert description["adapter"] == (configuration and configuration["adapter"])
+    images = model / "data" / "images"
+    (tmp_path / "points.json").write_text(json.dumps({path.name: [60, 60] for path in images.iterdir()}))
+    qttseg("predict", tmp_path / "m", images, "--points", tmp_path / "points.json", "--out", tmp_path / "masks")
+    assert len(list((tmp_path / "masks").glob("*.png"))) > 0

@@ -1,14 +1,45 @@
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qttseg.errors import ConfigurationError
+from qttseg.metadata.adapters import adapter_of
 from qttseg.metadata.configurations import Configuration
+from qttseg.pipelines.losses import LOSSES
 from qttseg.pipelines.spaces import search_space
 
 values = st.dictionaries(
     st.text(min_size=1, max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
 )
+
+
+def test_the_papers_space_is_drawn_from_as_ever():
+    """Stored plans and results name its points by seed."""
+    text = "".join(configuration.to_json() for configuration in search_space("paper").sample(300, seed=3))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "6c3b2b9448a3970e"
+
+
+def test_the_extended_space_has_parameters_where_their_adapter_does():
+    space = search_space("extended")
+    assert space.id == "extended-v1"
+    schedules = search_space("paper").size // 7  # one way without LoRA, six ways with it
+    assert space.size == schedules * (1 + 6 + 2 + 2 * 4 * 3 + 6 * 2) * 2 * 3
+    for configuration in space.sample(100, seed=0):
+        space.validate(configuration)
+        adapter = adapter_of(configuration)
+        assert ("lora_rank" in configuration) == ("lora_dropout" in configuration) == adapter.lora
+        assert ("plm_depth" in configuration) == adapter.learner
+        assert ("pmm_weight" in configuration) == ("pmm_points" in configuration) == adapter.matcher
+        assert configuration["loss"] in LOSSES
+        with pytest.raises(ConfigurationError, match="no parameter"):
+            search_space("paper").validate(configuration)
+
+
+def test_an_unknown_adapter_is_named():
+    with pytest.raises(ConfigurationError, match=r"'prefix'; known are decoder, lora"):
+        adapter_of({"adapter": "prefix"})
 
 
 @given(values)
@@ -70,5 +101,5 @@ def test_a_wrong_point_is_named(decoder_only, change, message):
 
 
 def test_an_unknown_space_lists_the_known_ones():
-    with pytest.raises(ConfigurationError, match="known are paper"):
+    with pytest.raises(ConfigurationError, match="known are extended, paper"):
         search_space("papre")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.protocol import Protocol
+from qttseg.metadata.protocol import PAPER, Protocol
 from qttseg.metadata.runs import Run
 
 
@@ -44,6 +44,15 @@ def test_the_id_is_the_same_on_every_machine(run):
 def test_protocol_round_trip():
     protocol = Protocol(images=7, prompt="whole-image")
     assert Protocol.from_dict(protocol.to_dict()) == protocol
+    points = Protocol(prompt="point", points=3)
+    assert Protocol.from_dict(points.to_dict()) == points
+
+
+def test_protocols_keep_the_ids_that_stores_and_predictors_know_them_by():
+    known = {"e313f17c": PAPER, "a5da149b": Protocol(prompt="whole-image")}
+    assert all(protocol.id == name for name, protocol in known.items())
+    others = {Protocol(prompt="point").id, Protocol(prompt="point", points=2).id}
+    assert len(others | known.keys()) == 4
 
 
 @pytest.mark.parametrize(
@@ -53,6 +62,8 @@ def test_protocol_round_trip():
         ({"epochs": 0}, "protocol.epochs"),
         ({"validation_share": 1.0}, "validation_share"),
         ({"prompt_noise": -1}, "prompt_noise"),
+        ({"prompt": "scribble"}, "it must be one of box, whole-image, point"),
+        ({"points": 0}, "protocol.points"),
         ({"epoch": 3}, "unknown protocol key epoch"),
     ],
 )

@@ -31,7 +31,8 @@ protocols = st.builds(
     Protocol,
     images=st.integers(2, 500),
     validation_share=st.floats(0.01, 0.99),
-    prompt=st.sampled_from(["box", "whole-image"]),
+    prompt=st.sampled_from(["box", "whole-image", "point"]),
+    points=st.integers(1, 3),
     split=st.sampled_from(["grouped", "ungrouped"]),
     metric=st.sampled_from(["mean-class-iou", "pooled-binary-iou"]),
 )

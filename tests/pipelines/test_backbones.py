@@ -12,7 +12,7 @@ def test_decoding_many_images_equals_sams_decoder_one_by_one():
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(3, 96, 32, 32, generator=generator)
     boxes = torch.tensor([[10.0, 20, 100, 200], [0, 0, 256, 256], [5, 5, 9, 9]])
-    logits, guess = backbone.decode(embeddings, boxes)
+    logits, guess, _ = backbone.decode(embeddings, boxes)
     for index in range(3):
         sparse, dense = backbone.sam.prompt_encoder(points=None, boxes=boxes[index : index + 1], masks=None)
         positions = backbone.sam.prompt_encoder.get_dense_pe()
@@ -20,9 +20,28 @@ def test_decoding_many_images_equals_sams_decoder_one_by_one():
         expected, expected_guess = backbone.sam.mask_decoder(own, positions, sparse, dense, multimask_output=False)
         torch.testing.assert_close(logits[index], expected[0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(guess[index], expected_guess[0], rtol=1e-4, atol=1e-4)
-        three, _ = decode_prompts(backbone.sam.mask_decoder, own, positions, sparse, dense, masks=slice(1, None))
+        three, *_ = decode_prompts(backbone.sam.mask_decoder, own, positions, sparse, dense, masks=slice(1, None))
         expected, _ = backbone.sam.mask_decoder(own, positions, sparse, dense, multimask_output=True)
         torch.testing.assert_close(three, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_points_are_answered_as_sam_answers_them(small_vit, count):
+    """SAM takes points as indices of pixels; of its three masks the one with the best guess counts."""
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 32, 8, 8, generator=generator)
+    pixels = torch.randint(0, 64, (2, count, 2), generator=generator)
+    encoder, decoder = small_vit.sam.prompt_encoder, small_vit.sam.mask_decoder
+    three = small_vit.decode(embeddings, pixels + 0.5, masks=slice(1, None))
+    chosen = small_vit.decode(embeddings, pixels + 0.5)
+    for index in range(2):
+        sparse, dense = encoder(points=(pixels[index : index + 1], torch.ones(1, count)), boxes=None, masks=None)
+        own = embeddings[index : index + 1]
+        masks, guess = decoder(own, encoder.get_dense_pe(), sparse, dense, multimask_output=True)
+        torch.testing.assert_close(three.logits[index], masks[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(three.guess[index], guess[0], rtol=1e-4, atol=1e-4)
+        assert torch.equal(chosen.logits[index, 0], three.logits[index, guess[0].argmax()])
+        assert chosen.guess[index].tolist() == [three.guess[index].max().item()]
 
 
 def test_a_trainable_copy_shares_the_encoder_and_owns_the_decoder():

@@ -179,8 +179,8 @@ def test_a_saved_model_predicts_the_same(bench, kind, request, tmp_path):
     boxes = torch.tensor([[0.0, 0, 90, 90], [20, 20, 200, 250]])
     with torch.no_grad():
         for model, same in ((training.segmenter().backbone, True), (bench.backbone, False)):
-            logits, _ = model.decode(model.encode(images), boxes)
-            found, _ = loaded.segmenter.backbone.decode(loaded.segmenter.backbone.encode(images), boxes)
+            logits = model.decode(model.encode(images), boxes).logits
+            found = loaded.segmenter.backbone.decode(loaded.segmenter.backbone.encode(images), boxes).logits
             assert torch.equal(logits, found) == same
 
 
@@ -198,7 +198,7 @@ def test_peft_itself_loads_the_adapter(bench, with_lora, tmp_path):
 
 def test_multiclass_images_train_on_a_prompt_for_each_class(discs, protocol, decoder_only):
     bench = Workbench.prepare(discs(3), protocol, load_backbone(), seed=0)
-    assert all(set(boxes) == {1, 2} for boxes in bench.validation.boxes)
+    assert all(set(prompts) == {1, 2} for prompts in bench.validation.prompts)
     training = FineTuning(bench, Configuration({**decoder_only, "lr": 3e-3}), seed=0)
     losses = [training.train_epoch().train_loss for _ in range(3)]
     assert losses[-1] < losses[0]

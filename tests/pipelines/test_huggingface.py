@@ -32,7 +32,7 @@ def test_the_exported_model_has_the_same_logits(make, tmp_path):
         embeddings = backbone.encode(images)
         torch.testing.assert_close(model.get_image_embeddings(images), embeddings, rtol=1e-3, atol=1e-4)
         for wanted, several in ((slice(0, 1), False), (slice(1, None), True)):
-            logits, guess = backbone.decode(embeddings, boxes, masks=wanted)
+            logits, guess, _ = backbone.decode(embeddings, boxes, masks=wanted)
             hint = box_masks(boxes, resolution=side, side=logits.shape[-1])
             theirs = model(pixel_values=images, input_boxes=boxes[:, None], input_masks=hint, multimask_output=several)
             torch.testing.assert_close(theirs.pred_masks[:, 0], logits, rtol=1e-3, atol=1e-3)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from qttseg.errors import ConfigurationError
+from qttseg.metadata.adapters import structure_of
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.backbones import backbone_of
@@ -51,6 +52,24 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
             assert found.learning_rate == expected.learning_rate
             assert found.train_loss == pytest.approx(expected.train_loss, rel=2e-3)
             assert found.score == pytest.approx(expected.score, abs=5e-3)
+
+
+@pytest.mark.parametrize("adapter", ["decoder", "plm", "plm+pmm", "lora+plm"])
+@pytest.mark.parametrize("prompt", ["box", "point"])
+def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, prompt):
+    drawn = search_space("extended").sample(600, seed=4)
+    structure = next(structure_of(c) for c in drawn if c["adapter"] == adapter and c["loss"] == "focal+dice+iou")
+    alike = [c for c in drawn if structure_of(c) == structure][:3]
+    configurations = [Configuration({**c, "lora_dropout": 0.0} if "lora_dropout" in c else c) for c in alike]
+    protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)
+    bench = Workbench.prepare(discs(3), protocol, small_vit.remembering(), seed=0)
+    pack = PackedFineTuning(bench, configurations, seed=3)
+    for _ in range(2):
+        pack.train_epoch()
+    for member, configuration in zip(pack.members, configurations, strict=True):
+        for found, expected in zip(member.records, alone(bench, configuration, 2), strict=True):
+            assert found.train_loss == pytest.approx(expected.train_loss, rel=5e-3)
+            assert found.score == pytest.approx(expected.score, abs=2e-2)
 
 
 def test_official_sams_windows_and_relative_positions_go_in_packs(discs, with_lora):
@@ -129,6 +148,8 @@ def test_a_deadline_ends_a_pack(bench, decoder_only):
 def test_different_structures_are_refused(bench, decoder_only, with_lora):
     with pytest.raises(ConfigurationError, match="in one pack"):
         PackedFineTuning(bench, [decoder_only, with_lora], seed=0)
+    with pytest.raises(ConfigurationError, match="in one pack"):
+        PackedFineTuning(bench, [decoder_only, Configuration({**decoder_only, "loss": "focal+dice+iou"})], seed=0)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_embedded_weights_beat_a_random_model():
     def iou(backbone):
         with torch.no_grad():
             embeddings = backbone.encode(backbone.normalise(drawing.images[drawn]))
-            logits, _ = backbone.decode(embeddings, mask_boxes(mask[drawn]))
+            logits = backbone.decode(embeddings, mask_boxes(mask[drawn])).logits
         found = torch.nn.functional.interpolate(logits, mask.shape[-2:], mode="bilinear")[:, 0] > 0
         return ((found & mask[drawn]).sum((1, 2)) / (found | mask[drawn]).sum((1, 2))).mean().item()
 

@@ -52,10 +52,38 @@ def test_the_backbone_gives_the_logits_of_transformers(folder):
     with torch.no_grad():
         embeddings = backbone.encode(images)
         for wanted, several in ((slice(0, 1), False), (slice(1, None), True)):
-            logits, guess = backbone.decode(embeddings, boxes, masks=wanted)
+            logits, guess, _ = backbone.decode(embeddings, boxes, masks=wanted)
             theirs = model(pixel_values=images, input_boxes=boxes[:, None], multimask_output=several)
             torch.testing.assert_close(logits, theirs.pred_masks[:, 0], rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(guess, theirs.iou_scores[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_points_are_answered_as_transformers_answers_them(folder):
+    backbone = load_backbone(f"sam2:{folder}")
+    model = transformers.Sam2Model.from_pretrained(folder).eval()
+    images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    points = torch.tensor([[[10.0, 20], [30, 40]], [[90, 9], [5, 70]]])
+    with torch.no_grad():
+        decoded = backbone.decode(backbone.encode(images), points + 0.5, masks=slice(1, None))
+        labels = torch.ones(2, 1, 2, dtype=torch.int64)
+        theirs = model(pixel_values=images, input_points=points[:, None], input_labels=labels, multimask_output=True)
+    torch.testing.assert_close(decoded.logits, theirs.pred_masks[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(decoded.guess, theirs.iou_scores[:, 0], rtol=1e-4, atol=1e-4)
+    assert decoded.upscaled.shape == (2, 4, SIDE // 4, SIDE // 4)
+
+
+def test_prompts_and_outlines_are_learnt_for_it_alone_and_in_packs(folder, discs):
+    values = {"adapter": "plm+pmm", "plm_depth": 1, "pmm_points": 16, "weight_decay": 0.0, "sched": "cosine",
+              "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0, "lr": 1e-3}  # fmt: skip
+    configurations = [Configuration({**values, "pmm_weight": weight}) for weight in (0.01, 0.1)]
+    protocol = Protocol(images=8, validation_share=0.25, test_images=2, epochs=2, prompt="point")
+    bench = Workbench.prepare(discs(2), protocol, load_backbone(f"sam2:{folder}"), seed=0)
+    pack = PackedFineTuning(bench, configurations, seed=0)
+    pack.train_epoch()
+    for member in pack.members:
+        expected = FineTuning(bench, member.configuration, seed=0).train_epoch()
+        assert member.records[0].train_loss == pytest.approx(expected.train_loss, rel=2e-3)
+        assert member.records[0].score == pytest.approx(expected.score, abs=1e-2)
 
 
 @pytest.mark.parametrize("lora", [0, 1])

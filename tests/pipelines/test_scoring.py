@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from qttseg.errors import DatasetError
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.scoring import evaluate, image_score
-from qttseg.pipelines.segmenter import zero_shot_segmenter
+from qttseg.pipelines.segmenter import Segmenter, zero_shot_segmenter
 
 
 def maps(seed, classes=4):
@@ -68,3 +68,14 @@ def test_no_box_gives_an_empty_map():
     found = segmenter.segment(np.zeros((20, 30, 3), np.uint8), {})
     assert found.shape == (20, 30)
     assert not found.any()
+
+
+def test_boxes_and_points_may_be_mixed(small_vit):
+    segmenter = Segmenter(backbone=small_vit)
+    images = [np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8) for seed in range(3)]
+    prompts = [{1: (2.0, 3.0, 20.0, 15.0), 2: ((5.5, 4.5),)}, {2: ((9.0, 9.0), (3.0, 2.0)), 1: ((1.0, 1.0),)}, {}]
+    together = segmenter.segment_all(images, prompts)
+    for image, own, found in zip(images, prompts, together, strict=True):
+        alone = segmenter.segment(image, own)
+        assert found.shape == (20, 30)
+        assert np.mean(alone != found) < 0.01

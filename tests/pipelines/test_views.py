@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qttseg.metadata.protocol import Protocol
-from qttseg.pipelines.prompts import class_prompts, mask_boxes, prompt_boxes, true_boxes
+from qttseg.pipelines.prompts import class_prompts, draw_prompts, mask_boxes, scaled_prompts, true_boxes
 from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn_images, turn_labels
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
@@ -49,8 +49,8 @@ def test_noise_moves_sides_outward_within_reach_and_frame(size, seed, noise):
     mask = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint8)
     protocol = Protocol(prompt_noise=noise)
     truth = true_boxes(mask)
-    moved = prompt_boxes(mask, protocol, np.random.default_rng(seed))
-    assert moved == prompt_boxes(mask, protocol, np.random.default_rng(seed))
+    moved = draw_prompts(mask, protocol, np.random.default_rng(seed))
+    assert moved == draw_prompts(mask, protocol, np.random.default_rng(seed))
     reach = noise * max(size) / 1024 + 1e-9
     for class_id, box in moved.items():
         outward = np.array(truth[class_id]) - box
@@ -65,7 +65,7 @@ def test_noise_moves_sides_outward_within_reach_and_frame(size, seed, noise):
 
 def test_a_whole_image_prompt_is_the_frame():
     mask = np.eye(8, 12, dtype=np.uint8)
-    assert prompt_boxes(mask, Protocol(prompt="whole-image"), np.random.default_rng(0)) == {1: (0, 0, 12, 8)}
+    assert draw_prompts(mask, Protocol(prompt="whole-image"), np.random.default_rng(0)) == {1: (0, 0, 12, 8)}
 
 
 def test_each_class_of_each_image_is_one_prompt():
@@ -75,7 +75,7 @@ def test_each_class_of_each_image_is_one_prompt():
     labels[1, 0, 0] = 255
     prompts = class_prompts(labels, classes=3, noise=0, prompt="box", generator=torch.Generator())
     assert prompts.owner.tolist() == [0, 0]
-    assert prompts.boxes.tolist() == [[3, 2, 7, 5], [8, 8, 16, 16]]
+    assert prompts.where.tolist() == [[3, 2, 7, 5], [8, 8, 16, 16]]
     assert prompts.targets.sum(dim=(1, 2)).tolist() == [12, 64]
 
 
@@ -108,3 +108,50 @@ def test_a_turned_object_keeps_its_mask():
     assert overlap > 0.98
     assert (kept == 255).any()
     assert int((kept == 1).sum()) == pytest.approx(350, rel=0.1)
+
+
+@settings(deadline=None)
+@given(sizes, st.integers(0, 99), st.integers(1, 4))
+def test_points_lie_inside_their_class_and_are_drawn_once_and_for_all(size, seed, count):
+    mask = np.random.default_rng(seed).choice([0, 0, 1, 2, 255], size).astype(np.uint8)
+    protocol = Protocol(prompt="point", points=count)
+    drawn = draw_prompts(mask, protocol, np.random.default_rng(seed))
+    assert drawn == draw_prompts(mask, protocol, np.random.default_rng(seed))
+    assert set(drawn) == set(np.unique(mask)) - {0, 255}
+    for class_id, points in drawn.items():
+        assert len(points) == count
+        assert all(mask[int(y), int(x)] == class_id for x, y in points)
+
+
+def test_points_are_scaled_as_boxes_are():
+    prompts = {1: ((3.0, 1.5), (0.5, 0.5)), 2: (0.0, 1.0, 4.0, 3.0)}
+    assert scaled_prompts(prompts, 2.0) == {1: ((6.0, 3.0), (1.0, 1.0)), 2: (0.0, 2.0, 8.0, 6.0)}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99), st.integers(1, 3), st.sampled_from([0.0, 2.0]))
+def test_training_points_are_drawn_anew_inside_or_near_their_class(seed, count, noise):
+    labels = torch.from_numpy(np.random.default_rng(seed).choice([0, 0, 0, 1, 2, 255], (3, 16, 16)).astype(np.uint8))
+    generator = torch.Generator().manual_seed(seed)
+    prompts, others = (
+        class_prompts(labels, classes=3, noise=noise, prompt="point", points=count, generator=generator)
+        for _ in range(2)
+    )
+    assert prompts.where.shape == (len(prompts.owner), count, 2)
+    assert not torch.equal(prompts.where, others.where)
+    assert ((prompts.where >= 0) & (prompts.where <= 16)).all()
+    if not noise:
+        rows, columns = prompts.where[..., 1].long(), prompts.where[..., 0].long()
+        which = torch.arange(len(rows))[:, None]
+        assert (prompts.targets[which, rows, columns] == 1).all()
+
+
+def test_every_pixel_of_a_class_can_be_its_point():
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    labels[0, 2, 3:5] = 1
+    labels[0, 7, 7] = 1
+    generator = torch.Generator().manual_seed(0)
+    prompts = class_prompts(labels, classes=2, noise=0, prompt="point", points=200, generator=generator)
+    found, counts = prompts.where[0].unique(dim=0, return_counts=True)
+    assert found.tolist() == [[3.5, 2.5], [4.5, 2.5], [7.5, 7.5]]
+    assert counts.min() > 40

@@ -40,12 +40,14 @@ def test_costs_are_those_of_stored_runs_of_the_same_kind(tmp_path: Path, make_ru
             curve(make_run("polyp", lora=1, x=2), epochs=1, setup=0.0, seconds=2.0, outcome=Outcome.DIVERGED),
             curve(make_run("leaf", lora=1, x=0), epochs=2, setup=0.0, seconds=20.0),
             curve(make_run("leaf", lora=0, x=0), epochs=2, setup=0.0, seconds=3.0),
+            curve(make_run("leaf", adapter="plm", x=0), epochs=2, setup=0.0, seconds=4.0),
         ]
     )
     costs = RunCosts.of_store(store, [make_run(lora=1)])
     assert costs.seconds(make_run("polyp", lora=1, x=9)) == pytest.approx(24.0)
     assert costs.seconds(make_run("leaf", lora=0, x=9)) == pytest.approx(6.0)
     assert costs.seconds(make_run("polyp", lora=0, x=9)) == pytest.approx(6.0)  # as on other datasets
+    assert costs.seconds(make_run("leaf", adapter="plm", x=9)) == pytest.approx(8.0)
     assert costs.seconds(make_run("road", lora=1, x=9)) == pytest.approx((24.0 * 2 + 40.0) / 3)
 
 
@@ -53,8 +55,11 @@ def test_where_nothing_is_known_runs_with_lora_weigh_more(make_run: MakeRun):
     costs = RunCosts(of_dataset={}, of_kind={})
     assert costs.seconds(make_run(lora=0)) is None
     assert costs.weight(make_run(lora=1)) > costs.weight(make_run(lora=0)) > 0
-    costs = RunCosts(of_dataset={}, of_kind={False: 5.0})
+    costs = RunCosts(of_dataset={}, of_kind={"decoder": 5.0})
     assert costs.weight(make_run(lora=1)) > costs.weight(make_run(lora=0)) == 5.0
+    learner, both = (make_run(adapter=name, plm_depth=1) for name in ("plm", "lora+plm"))
+    assert costs.weight(both) > costs.weight(learner) == 5.0  # an encoder that is trained costs more than the rest
+    assert RunCosts(of_dataset={}, of_kind={"plm": 4.0, "decoder": 5.0}).seconds(learner) == 4.0
 
 
 def test_a_run_of_each_kind_is_tried_for_two_epochs(make_run: MakeRun):

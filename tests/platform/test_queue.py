@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+from qttseg.metadata.configurations import Value
 from qttseg.metadata.runs import Run
 from qttseg.platform.queue import WorkQueue, pack_key
 
@@ -46,6 +47,20 @@ def test_packs_hold_what_may_be_trained_at_once_and_shrink_towards_the_end(make_
     sizes = [len(pack) for pack in packs]
     assert max(sizes) == 8
     assert sizes[-2:] == [1, 1]
+
+
+def test_packs_are_of_one_structure(make_run: MakeRun):
+    parts = {"adapter": "plm+pmm", "plm_depth": 1, "pmm_points": 32, "loss": "bce+dice"}
+    same = [make_run(**parts, pmm_weight=weight) for weight in (0.1, 0.3)]
+    changes: list[dict[str, Value]] = [
+        {"adapter": "plm"},
+        {"plm_depth": 2},
+        {"pmm_points": 64},
+        {"loss": "focal+dice+iou"},
+    ]
+    others = [make_run(**{**parts, **change}) for change in changes]
+    assert len({pack_key(run) for run in same}) == 1
+    assert len({pack_key(run) for run in same + others}) == 1 + len(others)
 
 
 def test_what_cost_a_worker_goes_alone_to_another_machine(make_run: MakeRun):

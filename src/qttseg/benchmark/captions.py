@@ -68,6 +68,10 @@ def information_of(protocol: Protocol, methods: Collection[str]) -> list[str]:
     """Return sentences on what each of `methods` is told about the test images: never to be left out of a comparison."""
     if protocol.prompt == "whole-image":
         return ["Same information for all: the prompt is the whole image for each class present; nobody gets a box."]
+    if protocol.prompt == "point":
+        points = "one point" if protocol.points == 1 else f"{protocol.points} points"
+        told = f"Prompts at test time are {points} for each class, drawn inside the true mask, the same for all of our methods."
+        return [told, *(["AutoGluon gets no prompts."] if "autogluon" in methods else [])]
     sentences = [
         "Prompts at test time are boxes from the ground truth, for all of our methods alike, each side moved outward "
         f"by up to {protocol.prompt_noise} px (at 1024 px)."

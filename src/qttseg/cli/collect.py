@@ -29,7 +29,7 @@ app = typer.Typer(name="collect")
 Runs = Annotated[int, typer.Option(help="(configuration, dataset) pairs in all, those already stored included.")]
 Workers = Annotated[int, typer.Option(help="Ray workers; 0 trains in this process, without Ray.")]
 Gpus = Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction shares one.")]
-Space = Annotated[str, typer.Option(help="Search space.")]
+Space = Annotated[str, typer.Option(help="Search space: paper, extended, or one of your own.")]
 Pack = Annotated[
     int | None, typer.Option(help="Most runs trained at once on a device; by default 16 on GPUs and 1 on CPUs.")
 ]
@@ -59,6 +59,7 @@ def collect(
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
+    prompt: options.Prompt = None,
     split: options.Split = None,
     seed: options.Seed = 0,
     resume: Annotated[bool, typer.Option(help="Do only what the store lacks; --no-resume wants a new store.")] = True,
@@ -77,7 +78,7 @@ def collect(
         report = run_collection(
             curves,
             options.suite_of(datasets, available=available),
-            options.protocol_of(images=images, test_images=test_images, epochs=epochs, split=split),
+            options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split),
             runs=runs,
             space=space,
             backbone=backbone,
@@ -139,6 +140,7 @@ def plan(
     images: options.Images = None,
     test_images: options.TestImages = None,
     epochs: options.Epochs = None,
+    prompt: options.Prompt = None,
     split: options.Split = None,
     seed: options.Seed = 0,
 ) -> None:
@@ -152,7 +154,7 @@ def plan(
     from qttseg.platform.work import FineTuningWork
 
     curves = store_of(store)
-    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs, split=split)
+    protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split)
     members = options.suite_of(datasets, available=available)
     with err.status("looking at the datasets"):
         planned = _plan(members, protocol, runs=runs, space=space, backbone=backbone, seed=seed)

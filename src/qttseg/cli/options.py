@@ -42,7 +42,7 @@ Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 Images = Annotated[int | None, typer.Option(help="Images drawn for training and validation; 100 by default.")]
 TestImages = Annotated[int | None, typer.Option(help="Most test images; 100 by default.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs that a learning-rate schedule spans; 10 by default.")]
-Prompt = Annotated[str | None, typer.Option(help="Prompt: box or whole-image; box by default.")]
+Prompt = Annotated[str | None, typer.Option(help="Prompt: box, whole-image or point; box by default.")]
 Split = Annotated[
     str | None,
     typer.Option(

@@ -24,6 +24,10 @@ def predict(
         Path | None,
         typer.Option(help='JSON: {"a.jpg": {"polyp": [x0, y0, x1, y1]}}; for one class the box alone will do.'),
     ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(help='JSON: {"a.jpg": {"polyp": [[x, y]]}}; for one class a list of points alone will do.'),
+    ] = None,
     whole_image: Annotated[bool, typer.Option("--whole-image", help="Prompt with the whole image instead.")] = False,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the masks.")] = Path("masks"),
     overlays: Annotated[bool, typer.Option(help="Write images with the masks painted on, too.")] = True,
@@ -32,8 +36,8 @@ def predict(
     """Segment images; each mask is a PNG of class ids with a palette to look at."""
     from qttseg.tuning.prediction import predict_images
 
-    if (boxes is None) == (not whole_image):
-        raise ConfigurationError("say where to look: give either --boxes FILE or --whole-image")
+    if (boxes is not None) + (points is not None) + whole_image != 1:
+        raise ConfigurationError("say where to look: give either --boxes FILE, --points FILE or --whole-image")
     with progress_bar() as bar:
         task = bar.add_task("segmenting", total=None, rate="")
         written = predict_images(
@@ -41,6 +45,7 @@ def predict(
             images,
             out_folder,
             boxes=boxes,
+            points=points,
             overlays=overlays,
             device=device,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),

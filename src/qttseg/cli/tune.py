@@ -11,8 +11,10 @@ import typer
 from qttseg.cli import options
 from qttseg.cli.console import err, out
 from qttseg.errors import DatasetError, PredictorError
+from qttseg.metadata.adapters import adapter_of
 
 if TYPE_CHECKING:
+    from qttseg.metadata.configurations import Configuration
     from qttseg.metadata.datasets import Dataset
     from qttseg.predictors.training import Trained
     from qttseg.tuning.events import Event
@@ -38,7 +40,7 @@ def tune(
         ),
     ] = None,
     allow_seen: Annotated[bool, typer.Option(help="Use predictors that were trained on this dataset.")] = False,
-    space: Annotated[str, typer.Option(help="Search space.")] = "paper",
+    space: Annotated[str, typer.Option(help="Search space: paper, extended, or one of your own.")] = "paper",
     candidates: Annotated[int, typer.Option(help="Configurations to choose from.")] = 128,
     backbone: options.Backbone = "sam-nano",
     device: options.Device = "cpu",
@@ -138,11 +140,18 @@ def said(event: Event) -> str:
     doing = ""
     if isinstance(event, Trying):
         configuration = event.configuration
-        adapter = f"LoRA r={configuration['lora_rank']}" if configuration["lora"] else "decoder only"
-        doing = f" · {adapter}, lr {configuration['lr']:g}, {configuration['sched']}, epoch {event.epoch}"
+        doing = (
+            f" · {_trained(configuration)}, lr {configuration['lr']:g}, {configuration['sched']}, epoch {event.epoch}"
+        )
     elif isinstance(event, NewIncumbent):
         doing = " · new best"
     return f"{max(0.0, event.seconds_left):4.0f} s left{best}{doing}"
+
+
+def _trained(configuration: Configuration) -> str:
+    adapter = adapter_of(configuration)
+    rank = f" r={configuration['lora_rank']}" if adapter.lora else ""
+    return f"{adapter.name}{rank}"
 
 
 def report(result: TuningResult, folder: Path) -> None:
@@ -156,4 +165,6 @@ def report(result: TuningResult, folder: Path) -> None:
     for note in result.notes:
         out.print(f"note: {note}", highlight=False)
     out.print(f"model, curves, previews and card → {folder}")
-    out.print(f"next: qttseg predict {folder} IMAGES --whole-image   (or --boxes boxes.json)", markup=False)
+    from qttseg.tuning.card import PROMPT_OPTIONS
+
+    out.print(f"next: qttseg predict {folder} IMAGES {PROMPT_OPTIONS[result.protocol.prompt]}", markup=False)

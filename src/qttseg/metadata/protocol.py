@@ -9,7 +9,7 @@ from typing import Literal, Self, get_args
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.hashing import content_id
 
-PromptKind = Literal["box", "whole-image"]
+PromptKind = Literal["box", "whole-image", "point"]
 SplitRule = Literal["grouped", "ungrouped", "paper"]
 Metric = Literal["mean-class-iou", "pooled-binary-iou"]
 
@@ -25,7 +25,8 @@ class Protocol:
         epochs: Epochs that every learning-rate schedule spans.
         batch_size: Images per optimisation step.
         prompt: What the model is told about where the object is.
-        prompt_noise: Most pixels (at 1024 px) by which each side of a true box moves outward.
+        prompt_noise: Most pixels (at 1024 px) by which each side of a true box moves outward; points have none.
+        points: How many points inside the object a point prompt has.
         split: How images are divided: `grouped` keeps those of one group (patient, video) on one side, `ungrouped`
             does not, `paper` draws as the paper's code does; see `metadata.splits`.
         metric: How predicted label maps are scored; higher is better.
@@ -39,6 +40,7 @@ class Protocol:
     batch_size: int = 4
     prompt: PromptKind = "box"
     prompt_noise: int = 19
+    points: int = 1
     split: SplitRule = "grouped"
     metric: Metric = "mean-class-iou"
     version: int = 1
@@ -49,13 +51,17 @@ class Protocol:
         Raises:
             ConfigurationError: a field is out of its range.
         """
-        for name in ("images", "test_images", "epochs", "batch_size"):
+        for name in ("images", "test_images", "epochs", "batch_size", "points"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"protocol.{name} is {getattr(self, name)}; it must be at least 1")
         if self.images < 2:
             raise ConfigurationError("protocol.images is 1; at least 2 are needed: one to train on, one to validate on")
         if not 0 < self.validation_share < 1:
             raise ConfigurationError(f"protocol.validation_share is {self.validation_share}; it must lie in (0, 1)")
+        if self.prompt not in get_args(PromptKind):
+            raise ConfigurationError(
+                f"protocol.prompt is {self.prompt!r}; it must be one of {', '.join(get_args(PromptKind))}"
+            )
         if self.split not in get_args(SplitRule):
             raise ConfigurationError(
                 f"protocol.split is {self.split!r}; it must be one of {', '.join(get_args(SplitRule))}"
@@ -64,8 +70,11 @@ class Protocol:
             raise ConfigurationError(f"protocol.prompt_noise is {self.prompt_noise}; it must not be negative")
 
     def to_dict(self) -> dict[str, object]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the fields as JSON values, `points` only where there are several: ids from before there were points hold."""
+        values = asdict(self)
+        if self.points == 1:
+            del values["points"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:

@@ -96,7 +96,7 @@ def ends(store: CurveStore) -> pa.Table:
 
 
 def costs(store: CurveStore) -> pa.Table:
-    """Return the mean seconds of completed runs by dataset_fingerprint, protocol_id, backbone_fingerprint and lora.
+    """Return the mean seconds of completed runs by dataset_fingerprint, protocol_id, backbone_fingerprint and adapter.
 
     Raises:
         StoreError: the store is empty.

@@ -1,8 +1,10 @@
-"""What is trained: the decoder and prompt encoder always, LoRA on the encoder or all of it where the configuration says so."""
+"""What is trained of a backbone: its decoder, LoRA on its encoder or all of that, modules hung into it."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,8 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from qttseg.metadata.adapters import Adapter, adapter_of
 from qttseg.metadata.configurations import Configuration
-from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.backbones import POINT_MATCHER, PROMPT_LEARNER, Backbone
+from qttseg.pipelines.point_matching import PointMatcher
+from qttseg.pipelines.prompt_learning import PromptLearner
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -27,20 +32,43 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
 
     Args:
         backbone: What to adapt.
-        configuration: `lora`, `lora_rank`, `lora_dropout` and `full` are read; with `full`, which the paper's space
-            has not, the whole encoder is trained.
-        seed: Draws LoRA's initial weights.
+        configuration: Its adapter (`metadata.adapters`), and with it `lora_rank`, `lora_dropout` and `plm_depth`.
+        seed: Draws the first weights of what is added.
     """
-    full = bool(configuration.get("full"))
-    adapted = separate_copy(backbone) if full else backbone.trainable_copy()
-    adapted.encoder.requires_grad_(requires_grad=full)
+    adapter = adapter_of(configuration)
+    adapted = bare_copy(backbone, adapter)
+    adapted.encoder.requires_grad_(requires_grad=adapter.whole)
     for part in TRAINED_PARTS:
-        adapted.sam.get_submodule(part).requires_grad_(requires_grad=True)
-    if configuration["lora"]:
+        adapted.sam.get_submodule(part).requires_grad_(requires_grad=adapter.decoder)
+    if adapter.lora:
         rank, dropout = int(configuration["lora_rank"]), float(configuration["lora_dropout"])
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
-        return replace(adapted, cache=None)
+    if adapter.learner:
+        add_prompt_learner(adapted, depth=int(configuration["plm_depth"]), seed=seed)
+    if adapter.matcher:
+        with _drawn(seed):
+            adapted.sam.add_module(POINT_MATCHER, PointMatcher(backbone.width).to(backbone.device))
     return adapted
+
+
+def bare_copy(backbone: Backbone, adapter: Adapter) -> Backbone:
+    """Return a copy of `backbone` that `adapter` may change, without what it adds; it shares what stays frozen."""
+    own = separate_copy(backbone) if adapter.whole else backbone.trainable_copy()
+    return replace(own, adapter=adapter, cache=None if adapter.trains_encoder else own.cache)
+
+
+def add_prompt_learner(backbone: Backbone, *, depth: int, seed: int = 0) -> None:
+    """Hang a prompt learner into the model of `backbone`, in place, its weights drawn from `seed`."""
+    with _drawn(seed):
+        backbone.sam.add_module(PROMPT_LEARNER, PromptLearner(backbone.width, depth=depth).to(backbone.device))
+
+
+@contextmanager
+def _drawn(seed: int) -> Iterator[None]:
+    """Draw weights from `seed`, and leave torch's own stream as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def separate_copy(backbone: Backbone) -> Backbone:
@@ -57,9 +85,8 @@ def lora_config(backbone: Backbone, *, rank: int, dropout: float) -> LoraConfig:
 
 def inject_lora(encoder: nn.Module, config: LoraConfig, *, seed: int = 0) -> None:
     """Put LoRA layers into `encoder`, in place, their weights drawn from `seed`."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), _drawn(seed):
         warnings.simplefilter("ignore")  # peft remarks on models without a transformers config
-        torch.manual_seed(seed)
         from peft import inject_adapter_in_model
 
         inject_adapter_in_model(config, encoder)
@@ -68,11 +95,6 @@ def inject_lora(encoder: nn.Module, config: LoraConfig, *, seed: int = 0) -> Non
 def trainable_tensors(backbone: Backbone) -> dict[str, nn.Parameter]:
     """Return what an optimiser should move, by its name in the model."""
     return {name: parameter for name, parameter in backbone.sam.named_parameters() if parameter.requires_grad}
-
-
-def trains_encoder(backbone: Backbone) -> bool:
-    """Return whether the encoder's embeddings change while training."""
-    return any(parameter.requires_grad for parameter in backbone.encoder.parameters())
 
 
 def copy_into(backbone: Backbone, tensors: dict[str, Tensor]) -> None:

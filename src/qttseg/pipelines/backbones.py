@@ -7,15 +7,42 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from qttseg.metadata.adapters import Adapter
 from qttseg.pipelines.attention import use_fused_attention
 from qttseg.pipelines.embeddings import EmbeddingCache, image_keys
 from qttseg.pipelines.pixels import normalise
 from qttseg.pipelines.views import Views, view_images
+
+PROMPT_LEARNER = "prompt_learner"
+"""Name of the module in an adapted model that moves its prompt tokens; see `prompt_learning`."""
+
+POINT_MATCHER = "point_matcher"
+"""Name of the module in a model in training that matches outlines; see `point_matching`."""
+
+
+class Decoded(NamedTuple):
+    """What a decoder says of p prompts.
+
+    Attributes:
+        logits: p × m × 4g × 4g, of m masks.
+        guess: p × m guesses of the masks' IoU.
+        upscaled: p × c' × 4g × 4g features that the masks are read from, in the decoder's own precision.
+    """
+
+    logits: Tensor
+    guess: Tensor
+    upscaled: Tensor
+
+    def best(self) -> Decoded:
+        """Return, for each prompt, the mask with the highest guess alone."""
+        which = self.guess.argmax(dim=1, keepdim=True)
+        logits = self.logits.take_along_dim(which[..., None, None], dim=1)
+        return self._replace(logits=logits, guess=self.guess.take_along_dim(which, dim=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +57,7 @@ class Backbone:
         sam: The model, here a `segment_anything.modeling.Sam` (which has no types of its own).
         lora_targets: Names of the encoder's linear layers that LoRA may adapt.
         cache: Keeps embeddings while the encoder is the original one; None once it has been adapted.
+        adapter: What has been adapted of it; None for the original.
     """
 
     name: str
@@ -37,6 +65,7 @@ class Backbone:
     sam: Any
     lora_targets: tuple[str, ...] = ("qkv", "attn.proj", "lin1", "lin2")
     cache: EmbeddingCache | None = None
+    adapter: Adapter | None = None
 
     @property
     def resolution(self) -> int:
@@ -52,6 +81,16 @@ class Backbone:
     def blocks(self) -> nn.ModuleList:
         """The encoder's transformer blocks, in order."""
         return self.encoder.blocks  # type: ignore[return-value]
+
+    @property
+    def width(self) -> int:
+        """Channels of image embeddings and of prompt tokens."""
+        return int(self.sam.prompt_encoder.embed_dim)
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether embeddings change while training."""
+        return self.adapter is not None and self.adapter.trains_encoder
 
     @property
     def device(self) -> torch.device:
@@ -89,24 +128,43 @@ class Backbone:
             names = image_keys(images) if keys is None else keys
             return self.cache.embed([f"{name}/{view}" for name, view in zip(names, views.keys(), strict=True)], encode)
 
-    def decode(self, embeddings: Tensor, boxes: Tensor, *, masks: slice = slice(0, 1)) -> tuple[Tensor, Tensor]:
-        """Return mask logits and guesses of their IoU for one box on each embedding.
+    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+        """Return mask logits and guesses of their IoU for one prompt on each embedding.
 
         SAM's decoder takes many prompts on one image; this is the same arithmetic for p prompts on p images.
 
         Args:
             embeddings: p × c × g × g; an image with several prompts is repeated.
-            boxes: p × 4, as x0, y0, x1, y1 in pixels of the padded square.
-            masks: Which of the four masks: the single one by default, `slice(1, None)` for the three of ambiguity.
-
-        Returns:
-            Logits, p × m × 4g × 4g, and IoU guesses, p × m.
+            prompts: In pixels of the padded square: boxes, p × 4 as x0, y0, x1, y1, or points, p × n × 2 as x, y.
+            masks: Which of the four masks: the single one is `slice(0, 1)`, the three of ambiguity `slice(1, None)`. By
+                default one mask, as SAM chooses it: the single one for a box, and for points, which may mean a part or
+                the whole, that of the three which is guessed to be the best. Training and prediction choose alike: the mask
+                that is shown is the one that learns, until the best guess is the mask that is meant.
         """
-        prompt, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
+        if masks is None and prompts.dim() == 3:
+            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
         with self.precision():
-            sparse, dense = prompt(points=None, boxes=boxes, masks=None)
-            logits, guess = decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
-        return logits.float(), guess.float()
+            sparse, dense = self.embed_prompts(prompts)
+            positions = self.sam.prompt_encoder.get_dense_pe()
+            sparse = self.learnt(sparse, embeddings, positions)
+            decoded = decode_prompts(
+                self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks or slice(0, 1)
+            )
+        return decoded._replace(logits=decoded.logits.float(), guess=decoded.guess.float())
+
+    def embed_prompts(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sparse (p × n × c) and dense (p × c × g × g) embeddings of boxes or points."""
+        encoder = self.sam.prompt_encoder
+        if prompts.dim() == 2:
+            return encoder(points=None, boxes=prompts, masks=None)  # type: ignore[no-any-return]
+        labels = torch.ones(prompts.shape[:2], device=prompts.device)
+        # SAM's points are indices of pixels: it adds the half that is in ours already.
+        return encoder(points=(prompts - 0.5, labels), boxes=None, masks=None)  # type: ignore[no-any-return]
+
+    def learnt(self, sparse: Tensor, embeddings: Tensor, positions: Tensor) -> Tensor:
+        """Return prompt tokens (p × n × c) as the prompt learner, if the model has one, wants them."""
+        learner = getattr(self.sam, PROMPT_LEARNER, None)
+        return sparse if learner is None else learner(sparse, embeddings, positions)
 
     def precision(self) -> torch.autocast:
         """Return the context in which the model runs: bfloat16 on a GPU that has it, else float32."""
@@ -138,7 +196,7 @@ def decode_prompts(
     dense: Tensor,
     *,
     masks: slice,
-) -> tuple[Tensor, Tensor]:
+) -> Decoded:
     """Run SAM's mask decoder on p prompts, each with its own image embedding.
 
     Args:
@@ -148,9 +206,6 @@ def decode_prompts(
         sparse: p × n × c prompt tokens.
         dense: p × c × g × g dense prompts.
         masks: Which of the decoder's masks to return.
-
-    Returns:
-        Logits, p × m × 4g × 4g, and IoU guesses, p × m.
     """
     prompts, channels, height, width = embeddings.shape
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
@@ -160,7 +215,8 @@ def decode_prompts(
     wanted = range(decoder.num_mask_tokens)[masks]
     weights = torch.stack([decoder.output_hypernetworks_mlps[i](hidden[:, 1 + i]) for i in wanted], dim=1)
     logits = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
-    return logits, decoder.iou_prediction_head(hidden[:, 0])[:, masks]
+    guess = decoder.iou_prediction_head(hidden[:, 0])[:, masks]
+    return Decoded(logits=logits, guess=guess, upscaled=upscaled)
 
 
 def fingerprint_of(weights: Mapping[str, Tensor]) -> str:

@@ -36,8 +36,12 @@ class Batch:
 
 
 def draw_batch(workbench: Workbench, configuration: Configuration, indices: list[int], generator: Generator) -> Batch:
-    """Return the training images at `indices`, augmented as `configuration` says, views and box noise drawn anew."""
+    """Return the training images at `indices`, augmented as `configuration` says, views and prompts drawn anew.
+
+    `prompt_noise` of the configuration, where it has one, takes the place of the protocol's, in training alone.
+    """
     protocol, device = workbench.protocol, workbench.backbone.device
+    noise = float(configuration.get("prompt_noise", 0 if protocol.prompt == "point" else protocol.prompt_noise))
     views = draw_views(
         len(indices),
         horizontal=bool(configuration["horizontal_flip"]),
@@ -48,8 +52,9 @@ def draw_batch(workbench: Workbench, configuration: Configuration, indices: list
     prompts = class_prompts(
         view_labels(workbench.labels[indices].to(device), views),
         classes=len(workbench.dataset.classes),
-        noise=protocol.prompt_noise * workbench.backbone.resolution / 1024,
+        noise=noise * workbench.backbone.resolution / 1024,
         prompt=protocol.prompt,
+        points=protocol.points,
         generator=generator,
     )
     keys = [workbench.keys[index] for index in indices]

@@ -18,12 +18,12 @@ from torch import Generator, Tensor, nn
 
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
-from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors, trains_encoder
+from qttseg.pipelines.adapters import adapt, copy_into, trainable_tensors
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline, DeadlineReached
 from qttseg.pipelines.execution import OUT_OF_MEMORY
-from qttseg.pipelines.losses import mask_loss
+from qttseg.pipelines.objectives import Objective
 from qttseg.pipelines.schedules import Schedule, build_schedule
 from qttseg.pipelines.segmenter import Segmenter
 from qttseg.pipelines.views import view_images
@@ -102,7 +102,7 @@ class FineTuning:
         self._clock = clock
         self._backbone = adapt(workbench.backbone, configuration, seed=seed)
         self._parameters = trainable_tensors(self._backbone)
-        self._encoder_trains = trains_encoder(self._backbone)
+        self._objective = Objective.of(configuration)
         self._execution = workbench.execution
         self._execution.prepare(self._backbone)
         self._optimizer, self._schedule = optimizer_and_schedule(self._parameters.values(), configuration, workbench)
@@ -185,12 +185,12 @@ class FineTuning:
         if not len(prompts.owner):
             return 0.0
         images, views = batch.images[piece], batch.views[piece]
-        if self._encoder_trains:
+        if self._backbone.trains_encoder:
             embeddings = self._backbone.encode(view_images(self._backbone.normalise(images), views))
         else:
             embeddings = self._backbone.embed(images, views, keys=batch.keys[piece])
-        logits, _ = self._backbone.decode(embeddings[prompts.owner], prompts.boxes)
-        loss = mask_loss(logits, prompts.targets, prompts.valid).sum() / len(batch.prompts.owner)
+        decoded = self._backbone.decode(embeddings[prompts.owner], prompts.where)
+        loss = self._objective(self._backbone, decoded, prompts).sum() / len(batch.prompts.owner)
         loss.backward()
         return loss.item()
 

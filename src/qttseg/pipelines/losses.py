@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from qttseg.errors import ConfigurationError
 
 
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -30,18 +34,6 @@ def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return loss.sum(dim=(-2, -1)) / valid.sum(dim=(-2, -1)).clamp_min(1)
 
 
-def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Return BCE + Dice of each mask at the resolution of the square (QTT-SEG, Table 3).
-
-    Args:
-        logits: p × 1 × h × w, on the decoder's grid.
-        target: p × r × r, 1 inside and 0 outside.
-        valid: p × r × r, 0 where a pixel does not count.
-    """
-    full = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-    return bce_loss(full, target, valid) + dice_loss(full, target, valid)
-
-
 def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, focus: float = 2.0) -> Tensor:
     """Return the focal loss (Lin et al. 2017, without class weights) averaged over valid pixels; shapes as `dice_loss`.
 
@@ -55,3 +47,47 @@ def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, focus: float = 
     miss = (torch.sigmoid(logits) - target).abs()
     loss = miss**focus * entropy * valid
     return loss.sum(dim=(-2, -1)) / valid.sum(dim=(-2, -1)).clamp_min(1)
+
+
+def true_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return the IoU in [0, 1] of each mask as it would be predicted, without gradient; shapes as `dice_loss`."""
+    inside, truly = (logits.detach() > 0) & (valid > 0), (target > 0.5) & (valid > 0)
+    union = (inside | truly).sum(dim=(-2, -1))
+    return (inside & truly).sum(dim=(-2, -1)) / union.clamp_min(1)
+
+
+def _bce_dice(logits: Tensor, guess: Tensor, target: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG001
+    """BCE + Dice (QTT-SEG, Table 3)."""
+    return bce_loss(logits, target, valid) + dice_loss(logits, target, valid)
+
+
+def _focal_dice_iou(logits: Tensor, guess: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """20 · focal + Dice + squared error of the IoU guess (Kirillov et al. 2023, appendix A; arXiv 2403.09199)."""
+    masks = 20 * focal_loss(logits, target, valid) + dice_loss(logits, target, valid)
+    return masks + (guess - true_iou(logits, target, valid)) ** 2
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "bce+dice": _bce_dice,
+    "focal+dice+iou": _focal_dice_iou,
+}
+"""By the name in configurations: from logits (p × r × r), IoU guesses (p), targets and valid pixels to a loss (p)."""
+
+
+def mask_loss(logits: Tensor, guess: Tensor, target: Tensor, valid: Tensor, *, name: str = "bce+dice") -> Tensor:
+    """Return the loss of each mask (p) at the resolution of the square.
+
+    Args:
+        logits: p × 1 × h × w, on the decoder's grid.
+        guess: p × 1 guesses of the IoU.
+        target: p × r × r, 1 inside and 0 outside.
+        valid: p × r × r, 0 where a pixel does not count.
+        name: Of the loss, in `LOSSES`.
+
+    Raises:
+        ConfigurationError: there is no such loss.
+    """
+    if name not in LOSSES:
+        raise ConfigurationError(f"unknown loss {name!r}; known are {', '.join(LOSSES)}")
+    full = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return LOSSES[name](full, guess[:, 0], target, valid)

@@ -1,20 +1,25 @@
-"""Tuned models on disk: a PEFT adapter and the decoder's weights beside the name of an untouched backbone."""
+"""Tuned models on disk: what was trained or added, beside the name of an untouched backbone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from qttseg import __version__
 from qttseg.errors import BackboneError
-from qttseg.pipelines.adapters import TRAINED_PARTS, inject_lora, separate_copy
-from qttseg.pipelines.backbones import Backbone
+from qttseg.metadata.adapters import Adapter, adapter_of
+from qttseg.pipelines.adapters import TRAINED_PARTS, add_prompt_learner, bare_copy, inject_lora
+from qttseg.pipelines.backbones import PROMPT_LEARNER, Backbone
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.segmenter import Segmenter
 
-_FORMAT = 1
+_FORMAT = 2
+_DECODER = "decoder.safetensors"
+_LEARNER = "prompt_learner.safetensors"
 _ENCODER = "encoder.safetensors"
 _PEFT_PREFIX = "base_model.model."
 
@@ -37,34 +42,40 @@ class TunedModel:
 def save_model(folder: Path, segmenter: Segmenter, *, classes: tuple[str, ...], prompt: str = "box") -> None:
     """Write what differs from the backbone into `folder`, which exists.
 
-    `model.json` names the backbone with its fingerprint; `decoder.safetensors` holds decoder and prompt encoder;
-    `adapter/` is a PEFT adapter of the image encoder, where there is one, that `peft.PeftModel` can load too;
-    `encoder.safetensors` is the image encoder, where all of it was trained.
+    `model.json` names the backbone with its fingerprint, and the adapter. As the adapter says there are
+    `decoder.safetensors` with decoder and prompt encoder, `prompt_learner.safetensors` with a prompt learner, `adapter/`,
+    a PEFT adapter of the image encoder that `peft.PeftModel` can load too, and `encoder.safetensors` with all of it.
     """
     from safetensors.torch import save_file
 
-    backbone = segmenter.backbone
-    weights = {
-        f"{part}.{name}": tensor.contiguous().cpu()
-        for part in TRAINED_PARTS
-        for name, tensor in backbone.sam.get_submodule(part).state_dict().items()
-    }
-    save_file(weights, folder / "decoder.safetensors")
-    configs = getattr(backbone.encoder, "peft_config", None)
-    if configs:
+    backbone, adapter = segmenter.backbone, segmenter.backbone.adapter
+    if adapter is not None and adapter.decoder:
+        save_file(_weights(backbone, TRAINED_PARTS), folder / _DECODER)
+    if adapter is not None and adapter.learner:
+        save_file(_weights(backbone, (PROMPT_LEARNER,)), folder / _LEARNER)
+    if adapter is not None and adapter.lora:
         _save_adapter(folder / "adapter", backbone)
-    elif backbone.cache is None:
+    if adapter is not None and adapter.whole:
         encoder = {name: tensor.contiguous().cpu() for name, tensor in backbone.encoder.state_dict().items()}
         save_file(encoder, folder / _ENCODER)
     description = {
         "format": _FORMAT,
         "backbone": backbone.name,
         "backbone_fingerprint": backbone.fingerprint,
+        "adapter": None if adapter is None else adapter.name,
         "classes": list(classes),
         "prompt": prompt,
         "version": __version__,
     }
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+
+
+def _weights(backbone: Backbone, parts: tuple[str, ...]) -> dict[str, Tensor]:
+    return {
+        f"{part}.{name}": tensor.contiguous().cpu()
+        for part in parts
+        for name, tensor in backbone.sam.get_submodule(part).state_dict().items()
+    }
 
 
 def _save_adapter(folder: Path, backbone: Backbone) -> None:
@@ -96,10 +107,8 @@ def load_model(folder: Path, *, device: str = "cpu", backbone: str | None = None
             f"the model in {folder} was tuned from backbone {description['backbone']} with the weights "
             f"{description['backbone_fingerprint']}, but {base.name} has {base.fingerprint}; give the original weights"
         )
-    whole = (folder / _ENCODER).is_file()
-    adapted = separate_copy(base) if whole else base.trainable_copy()
-    if _load_weights(folder, adapted):
-        adapted = replace(adapted, cache=None)
+    name = description["adapter"]
+    adapted = base if name is None else _adapted(folder, base, adapter_of({"adapter": str(name)}))
     adapted.sam.eval().requires_grad_(requires_grad=False)
     classes = description["classes"]
     if not isinstance(classes, list):
@@ -121,25 +130,38 @@ def _description(folder: Path) -> Mapping[str, object]:
     return dict(description)
 
 
-def _load_weights(folder: Path, adapted: Backbone) -> bool:
-    """Load the decoder and what changes the encoder, an adapter or all of it; return whether something does."""
+def _adapted(folder: Path, base: Backbone, adapter: Adapter) -> Backbone:
+    """Return `base` with what lies in `folder` in its place or added to it."""
     from safetensors.torch import load_file
 
-    for name, tensor in load_file(folder / "decoder.safetensors").items():
-        part, _, key = name.partition(".")
-        adapted.sam.get_submodule(part).state_dict()[key].copy_(tensor)
-    if (folder / _ENCODER).is_file():
+    adapted = bare_copy(base, adapter)
+    if adapter.decoder:
+        _load_weights(adapted, load_file(folder / _DECODER))
+    if adapter.learner:
+        weights = load_file(folder / _LEARNER)
+        blocks = {name.split(".")[2] for name in weights if name.startswith(f"{PROMPT_LEARNER}.blocks.")}
+        add_prompt_learner(adapted, depth=len(blocks))
+        _load_weights(adapted, weights)
+    if adapter.whole:
         adapted.encoder.load_state_dict(load_file(folder / _ENCODER))
-        return True
-    adapter = folder / "adapter"
-    if not adapter.is_dir():
-        return False
-    from peft import LoraConfig, set_peft_model_state_dict
+    if adapter.lora:
+        _load_adapter(folder / "adapter", adapted)
+    return adapted
 
-    inject_lora(adapted.encoder, LoraConfig.from_pretrained(str(adapter)))
-    weights = load_file(adapter / "adapter_model.safetensors")
+
+def _load_weights(adapted: Backbone, weights: Mapping[str, Tensor]) -> None:
+    own = adapted.sam.state_dict()
+    for name, tensor in weights.items():
+        own[name].copy_(tensor)
+
+
+def _load_adapter(folder: Path, adapted: Backbone) -> None:
+    from peft import LoraConfig, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    inject_lora(adapted.encoder, LoraConfig.from_pretrained(str(folder)))
+    weights = load_file(folder / "adapter_model.safetensors")
     set_peft_model_state_dict(
         adapted.encoder, {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in weights.items()}
     )
     adapted.encoder.to(adapted.device)
-    return True

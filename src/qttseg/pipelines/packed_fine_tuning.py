@@ -6,10 +6,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 
+from qttseg.errors import ConfigurationError
+from qttseg.metadata.adapters import adapter_of, structure_of
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.runs import EpochRecord
 from qttseg.pipelines.adapters import adapt
@@ -17,7 +20,8 @@ from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline
 from qttseg.pipelines.fine_tuning import CLIP, epoch_seed, optimizer_and_schedule, peak_memory, seeded
-from qttseg.pipelines.losses import mask_loss
+from qttseg.pipelines.objectives import Objective, of_outlines
+from qttseg.pipelines.outlines import OutlinePairs, outline_pairs
 from qttseg.pipelines.packed_model import PackedModel
 from qttseg.pipelines.schedules import Schedule
 from qttseg.pipelines.views import view_images
@@ -93,12 +97,12 @@ class PackedFineTuning:
 
     Args:
         workbench: Where they train.
-        configurations: All with LoRA, or all without; ranks may differ.
+        configurations: All of one structure (`metadata.adapters.structure_of`); ranks of LoRA may differ.
         seed: Every member's.
         clock: Seconds, never falling.
 
     Raises:
-        ConfigurationError: some configurations have LoRA and others have not.
+        ConfigurationError: the configurations differ in structure.
     """
 
     def __init__(
@@ -113,9 +117,14 @@ class PackedFineTuning:
         self.seed = seed
         self.epoch = 0
         self._clock = clock
+        if len({structure_of(configuration) for configuration in configurations}) > 1:
+            raise ConfigurationError(
+                "configurations that differ in adapter, depth, points or loss do not go in one pack"
+            )
+        self._objective = Objective.of(configurations[0])
         self._model = PackedModel(
             [adapt(workbench.backbone, configuration, seed=seed) for configuration in configurations],
-            [float(c["lora_dropout"]) if c["lora"] else 0.0 for c in configurations],
+            [float(c["lora_dropout"]) if adapter_of(c).lora else 0.0 for c in configurations],
         )
         self.members = [
             self._member(configuration, vector)
@@ -191,12 +200,31 @@ class PackedFineTuning:
             inputs = [view_images(base.normalise(batch.images), batch.views) for batch in batches]
         else:
             inputs = [base.embed(batch.images, batch.views, keys=batch.keys) for batch in batches]
-        prompts = zip(*(_padded_prompts(batch, most) for batch in batches), strict=True)
-        loss = _loss_from_images if self._model.trains_encoder else _loss_from_embeddings
-        losses: Tensor = self._model.each(loss, torch.stack(inputs), *(torch.stack(tensors) for tensors in prompts))
+        prompts = [torch.stack(own) for own in zip(*(_padded_prompts(batch, most) for batch in batches), strict=True)]
+        losses = self._losses(torch.stack(inputs), *prompts)
         losses.sum().backward()
         values: list[float] = losses.tolist()
         return values
+
+    def _losses(
+        self, inputs: Tensor, owner: Tensor, where: Tensor, targets: Tensor, valid: Tensor, share: Tensor
+    ) -> Tensor:
+        """Return each member's loss; all arguments have one entry for each member.
+
+        Outlines follow from what was predicted and cannot be found for all members at once, so that matching them is a
+        step of its own.
+        """
+        objective = self._objective
+        forward = partial(_of_masks, objective, from_images=self._model.trains_encoder)
+        losses, logits, upscaled = self._model.each(forward, inputs, owner, where, targets, valid, share)
+        if objective.points:
+            pairs = outline_pairs(logits[:, :, 0], targets, valid, count=objective.points)
+            weights = torch.tensor([Objective.of(m.configuration).weight for m in self.alive], device=share.device)
+            matched = self._model.each(
+                _of_outlines, upscaled, pairs.predicted, pairs.true, pairs.weight * share * weights[:, None]
+            )
+            losses = losses + matched
+        return losses  # type: ignore[no-any-return]
 
 
 def members_that_fit(workbench: Workbench, configurations: Sequence[Configuration], *, seed: int) -> int:
@@ -227,22 +255,33 @@ def _count_that_fits(one: int, two: int, *, free: int) -> int:
     return max(1, 1 + int((0.9 * free - one) / max(1, two - one)))
 
 
-def _loss_from_images(backbone: Backbone, images: Tensor, *prompts: Tensor) -> Tensor:
-    return _loss_from_embeddings(backbone, backbone.encode(images), *prompts)
+def _of_masks(
+    objective: Objective,
+    backbone: Backbone,
+    inputs: Tensor,
+    owner: Tensor,
+    where: Tensor,
+    targets: Tensor,
+    valid: Tensor,
+    share: Tensor,
+    *,
+    from_images: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss, logits and features of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
+    embeddings = backbone.encode(inputs) if from_images else inputs
+    decoded = backbone.decode(embeddings[owner], where)
+    loss = (objective.of_masks(decoded, targets, valid) * share).sum()
+    return loss, decoded.logits, decoded.upscaled
 
 
-def _loss_from_embeddings(
-    backbone: Backbone, embeddings: Tensor, owner: Tensor, boxes: Tensor, targets: Tensor, valid: Tensor, share: Tensor
-) -> Tensor:
-    """Return the loss of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
-    logits, _ = backbone.decode(embeddings[owner], boxes)
-    return (mask_loss(logits, targets, valid) * share).sum()
+def _of_outlines(backbone: Backbone, upscaled: Tensor, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    return of_outlines(backbone, upscaled, OutlinePairs(predicted=predicted, true=true, weight=weight)).sum()
 
 
 def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:
-    """Return owner, boxes, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
+    """Return owner, prompts, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
     prompts = batch.prompts
     count = len(prompts.owner)
-    share = prompts.boxes.new_full((count,), 1 / max(1, count))
-    tensors = (prompts.owner, prompts.boxes, prompts.targets, prompts.valid, share)
+    share = prompts.where.new_full((count,), 1 / max(1, count))
+    tensors = (prompts.owner, prompts.where, prompts.targets, prompts.valid, share)
     return tuple(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors)

@@ -28,7 +28,7 @@ class PackedModel:
     neither count nor ever move.
 
     Args:
-        members: Adapted copies of one backbone, all with LoRA or all without.
+        members: Adapted copies of one backbone, all with the same parts trained.
         dropout: Each member's rate of LoRA's dropout, in [0, 1).
 
     Raises:
@@ -38,11 +38,11 @@ class PackedModel:
     def __init__(self, members: Sequence[Backbone], dropout: Sequence[float]) -> None:
         tensors = [trainable_tensors(member) for member in members]
         if any(other.keys() != tensors[0].keys() for other in tensors):
-            raise ConfigurationError("configurations with and without LoRA cannot be trained in one pack")
+            raise ConfigurationError("models of which different parts are trained do not go in one pack")
         sizes = [sum(tensor.numel() for tensor in own.values()) for own in tensors]
         self.base = members[sizes.index(max(sizes))]
         use_fused_attention(self.base.encoder, "folded")  # a mask that needs gradients cannot be batched on a CPU
-        self.trains_encoder = self.base.cache is None
+        self.trains_encoder = self.base.trains_encoder
         self._shapes = {name: tensor.shape for name, tensor in trainable_tensors(self.base).items()}
         self.vectors = [self._vector(own).requires_grad_() for own in tensors]
         self._dropout = torch.tensor(dropout, device=self.base.device)
@@ -73,13 +73,18 @@ class PackedModel:
         pieces = [self.each(type(self.base).encode, self._for_each(piece)) for piece in seen.split(self._at_once)]
         return torch.cat(pieces, dim=1)
 
-    def decode(self, embeddings: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (k × p × 1 × 4g × 4g) and IoU guesses (k × p × 1) of one box (p × 4) on each embedding."""
+    def decode(self, embeddings: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (k × p × 1 × 4g × 4g) and IoU guesses (k × p × 1) of one prompt on each embedding.
+
+        Args:
+            embeddings: p × c × g × g, or k × p × c × g × g.
+            prompts: As in `Backbone.decode`.
+        """
         if embeddings.dim() == 4:
             embeddings = self._for_each(embeddings)
         pieces = [
-            self.each(type(self.base).decode, own, self._for_each(some))
-            for own, some in zip(embeddings.split(self._at_once, dim=1), boxes.split(self._at_once), strict=True)
+            self.each(_one_mask, own, self._for_each(some))
+            for own, some in zip(embeddings.split(self._at_once, dim=1), prompts.split(self._at_once), strict=True)
         ]
         logits, guesses = zip(*pieces, strict=True)
         return torch.cat(logits, dim=1), torch.cat(guesses, dim=1)
@@ -104,6 +109,11 @@ class PackedModel:
         }
         rate = self._dropout[self._members]
         return tensors | {f"sam.{name}": rate for name in self._rates}
+
+
+def _one_mask(backbone: Backbone, embeddings: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    decoded = backbone.decode(embeddings, prompts)
+    return decoded.logits, decoded.guess
 
 
 class _Module(nn.Module):

@@ -44,7 +44,7 @@ def fine_tune(run: Run, workbench: Workbench, deadline: Deadline = NEVER) -> Lea
 
 
 def fine_tune_pack(runs: Sequence[Run], workbench: Workbench, deadline: Deadline = NEVER) -> list[LearningCurve]:
-    """Train several runs at once, as `fine_tune` would each: all with LoRA or all without, on one workbench.
+    """Train several runs at once, as `fine_tune` would each: all of one structure, on one workbench.
 
     The seconds of a record are its run's share of the pack's, and `machine` says so, as they are no others' to expect.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qttseg.errors import BackboneError
-from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.backbones import Backbone, Decoded
 from qttseg.pipelines.sam_modules import transformers
 
 
@@ -30,6 +32,11 @@ class Sam2Backbone(Backbone):
     def resolution(self) -> int:
         """Side in pixels of the square that images are resized and padded to."""
         return int(self.sam.prompt_encoder.input_image_size)
+
+    @property
+    def width(self) -> int:
+        """Channels of the coarse level of image embeddings and of prompt tokens."""
+        return int(self.sam.prompt_encoder.hidden_size)
 
     @property
     def encoder(self) -> nn.Module:
@@ -52,28 +59,57 @@ class Sam2Backbone(Backbone):
         coarse = coarse + self.sam.no_memory_embedding.view(1, -1, 1, 1)
         return torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], dim=1)
 
-    def decode(self, embeddings: Tensor, boxes: Tensor, *, masks: slice = slice(0, 1)) -> tuple[Tensor, Tensor]:
-        """Return mask logits (p × m × 4g × 4g) and guesses of their IoU (p × m) for one box on each embedding.
+    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+        """Return what the decoder says of one prompt on each embedding; see `Backbone.decode`.
 
-        For the single mask the model in evaluation takes the best of the three where its first one is unstable, as
-        SAM 2 does.
+        For the single mask of a box the model in evaluation takes the best of the three where its first one is
+        unstable, as SAM 2 does.
         """
+        if masks is None and prompts.dim() == 3:
+            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
         channels = self.sam.mask_decoder.hidden_size
         coarse, middle, fine = embeddings.split([channels, channels, 2 * channels], dim=1)
-        positions = self.sam.get_image_wide_positional_embeddings().expand(len(boxes), -1, -1, -1)
-        with self.precision():
-            sparse, dense = self.sam.prompt_encoder(
-                input_points=None, input_labels=None, input_boxes=boxes[:, None], input_masks=None
-            )
+        positions = self.sam.get_image_wide_positional_embeddings()
+        with self.precision(), _last_output(self.sam.mask_decoder.activation) as upscaled:
+            sparse, dense = self.embed_prompts(prompts)
+            sparse = self.learnt(sparse[:, 0], coarse, positions)[:, None]
             logits, guess, *_ = self.sam.mask_decoder(
                 image_embeddings=coarse,
-                image_positional_embeddings=positions,
+                image_positional_embeddings=positions.expand(len(prompts), -1, -1, -1),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
-                multimask_output=masks != slice(0, 1),
+                multimask_output=masks not in (None, slice(0, 1)),
                 high_resolution_features=[F.pixel_shuffle(fine, 4), F.pixel_shuffle(middle, 2)],
             )
-        return logits[:, 0].float(), guess[:, 0].float()
+        return Decoded(logits=logits[:, 0].float(), guess=guess[:, 0].float(), upscaled=upscaled[-1])
+
+    def embed_prompts(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sparse (p × 1 × n × c) and dense (p × c × g × g) embeddings of boxes or points."""
+        encoder = self.sam.prompt_encoder
+        if prompts.dim() == 2:
+            return encoder(  # type: ignore[no-any-return]
+                input_points=None, input_labels=None, input_boxes=prompts[:, None], input_masks=None
+            )
+        points = prompts[:, None] - 0.5  # SAM's points are indices of pixels
+        labels = torch.ones(points.shape[:3], dtype=torch.int64, device=points.device)
+        return encoder(  # type: ignore[no-any-return]
+            input_points=points, input_labels=labels, input_boxes=None, input_masks=None
+        )
+
+
+@contextmanager
+def _last_output(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Return a list that holds, once `module` has run, what it returned last."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        outputs[:] = [output]
+
+    hook = module.register_forward_hook(keep)
+    try:
+        yield outputs
+    finally:
+        hook.remove()
 
 
 def load_sam2(folder: Path) -> nn.Module:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qttseg.errors import DatasetError
 from qttseg.metadata.datasets import IGNORE, Dataset
 from qttseg.metadata.protocol import Metric, Protocol
-from qttseg.pipelines.prompts import Box, prompt_boxes
+from qttseg.pipelines.prompts import Prompt, draw_prompts
 
 _AT_ONCE = 16
 
@@ -53,13 +53,13 @@ class PromptedSegmenter(Interface):
     """What the scorer needs of a model, ours or another's."""
 
     def segment_all(
-        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Mapping[int, Prompt]]
     ) -> list[NDArray[np.uint8]]:
         """Return a label map (h × w class ids, 0 background) for each image.
 
         Args:
             images: h × w × 3 arrays of 0 to 255.
-            boxes: For each image, class id → box in its pixels.
+            prompts: For each image, class id → box or points in its pixels.
         """
         ...
 
@@ -84,26 +84,26 @@ class Evaluation:
 
 def image_prompts(
     dataset: Dataset, index: int, mask: NDArray[np.uint8], protocol: Protocol, seed: int
-) -> dict[int, Box]:
+) -> dict[int, Prompt]:
     """Return the prompts of one validation or test image: always the same for a (dataset, image, seed)."""
     name = [ord(character) for character in dataset.names[index]]
-    return prompt_boxes(mask, protocol, np.random.default_rng([seed, len(name), *name]))
+    return draw_prompts(mask, protocol, np.random.default_rng([seed, len(name), *name]))
 
 
 def evaluate(
     segmenter: PromptedSegmenter, dataset: Dataset, indices: Sequence[int], protocol: Protocol, *, seed: int
 ) -> Evaluation:
-    """Segment and score the images at `indices`, prompted as `protocol` says with noise drawn from `seed`."""
+    """Segment and score the images at `indices`, prompted as `protocol` says, noise and points drawn from `seed`."""
     scores: list[float] = []
     maps: list[NDArray[np.uint8]] = []
     for start in range(0, len(indices), _AT_ONCE):
         chunk = indices[start : start + _AT_ONCE]
         samples = [dataset[index] for index in chunk]
-        boxes = [
+        prompts = [
             image_prompts(dataset, index, sample.mask, protocol, seed)
             for index, sample in zip(chunk, samples, strict=True)
         ]
-        found = segmenter.segment_all([sample.image for sample in samples], boxes)
+        found = segmenter.segment_all([sample.image for sample in samples], prompts)
         maps += found
         scores += [
             image_score(prediction, sample.mask, metric=protocol.metric)

@@ -1,4 +1,4 @@
-"""From images and boxes to label maps."""
+"""From images and prompts to label maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.embeddings import EmbeddingCache
-from qttseg.pipelines.prompts import Box, scaled_boxes
+from qttseg.pipelines.prompts import Prompt, is_box, scaled_prompts
 from qttseg.pipelines.views import Extent, square_image
 
 if TYPE_CHECKING:
@@ -41,18 +41,18 @@ class Segmenter:
             return self
         return Segmenter(backbone=replace(self.backbone, cache=cache))
 
-    def segment(self, image: NDArray[np.uint8], boxes: Mapping[int, Box]) -> NDArray[np.uint8]:
+    def segment(self, image: NDArray[np.uint8], prompts: Mapping[int, Prompt]) -> NDArray[np.uint8]:
         """Return the label map (h × w) of one image.
 
         Args:
             image: h × w × 3, 0 to 255.
-            boxes: For each class id to look for, its box in pixels of the image.
+            prompts: For each class id to look for, its box or points in pixels of the image.
         """
-        return self.segment_all([image], [boxes])[0]
+        return self.segment_all([image], [prompts])[0]
 
     @torch.inference_mode()
     def segment_all(
-        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Mapping[int, Prompt]]
     ) -> list[NDArray[np.uint8]]:
         """Return the label map of each image; as `segment` one by one, but quicker."""
         maps: list[NDArray[np.uint8]] = []
@@ -63,8 +63,8 @@ class Segmenter:
             embeddings = self.backbone.embed(torch.stack([square for square, _ in squares]))
             extents = [extent for _, extent in squares]
             inside = [
-                scaled_boxes(prompts, extent.scale)
-                for prompts, extent in zip(boxes[start : start + _IMAGES_AT_ONCE], extents, strict=True)
+                scaled_prompts(own, extent.scale)
+                for own, extent in zip(prompts[start : start + _IMAGES_AT_ONCE], extents, strict=True)
             ]
             maps += label_maps(self.backbone, embeddings, inside, extents)
         return maps
@@ -77,34 +77,48 @@ def zero_shot_segmenter(backbone: Backbone) -> Segmenter:
 
 @torch.inference_mode()
 def label_maps(
-    model: Backbone | PackedModel, embeddings: Tensor, boxes: Sequence[Mapping[int, Box]], extents: Sequence[Extent]
+    model: Backbone | PackedModel,
+    embeddings: Tensor,
+    prompts: Sequence[Mapping[int, Prompt]],
+    extents: Sequence[Extent],
 ) -> list[NDArray[np.uint8]]:
     """Return the label map of each embedded image at its own size, h × w, or k × h × w of a pack of k models.
 
     Args:
         model: Decodes.
         embeddings: b × c × g × g, or k × b × c × g × g where the members of a pack differ in them.
-        boxes: For each image, class id → box in pixels of the padded square.
+        prompts: For each image, class id → box or points in pixels of the padded square.
         extents: Where each image lies in its square.
     """
-    owners = [owner for owner, prompts in enumerate(boxes) for _ in prompts]
-    flat = [box for prompts in boxes for box in prompts.values()]
+    owners = [owner for owner, own in enumerate(prompts) for _ in own]
+    flat = [prompt for own in prompts for prompt in own.values()]
+    groups = _alike(flat)
     logits = [
         model.decode(
             embeddings[..., torch.tensor([owners[i] for i in chunk], device=embeddings.device), :, :, :],
             torch.tensor([flat[i] for i in chunk], device=embeddings.device),
         )[0][..., 0, :, :]
-        for chunk in _chunks(len(flat), _PROMPTS_AT_ONCE)
+        for group in groups
+        for chunk in _chunks(group, _PROMPTS_AT_ONCE)
     ]
     stacked = torch.cat(logits, dim=-3) if logits else embeddings.new_zeros((0, 1, 1))
-    pieces = stacked.split([len(prompts) for prompts in boxes], dim=-3)
-    return [
-        _label_map(piece, tuple(prompts), extent) for piece, prompts, extent in zip(pieces, boxes, extents, strict=True)
-    ]
+    if len(groups) > 1:
+        place = torch.tensor([i for group in groups for i in group], device=stacked.device).argsort()
+        stacked = stacked[..., place, :, :]
+    pieces = stacked.split([len(own) for own in prompts], dim=-3)
+    return [_label_map(piece, tuple(own), extent) for piece, own, extent in zip(pieces, prompts, extents, strict=True)]
 
 
-def _chunks(count: int, size: int) -> list[range]:
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+def _alike(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Return the indices of the boxes, and of the points by their number: what fits into one tensor."""
+    groups: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(0 if is_box(prompt) else len(prompt), []).append(index)
+    return list(groups.values())
+
+
+def _chunks(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def _label_map(logits: Tensor, classes: tuple[int, ...], extent: Extent) -> NDArray[np.uint8]:

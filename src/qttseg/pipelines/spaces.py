@@ -1,13 +1,18 @@
-"""The search spaces a fine-tuning can be drawn from; the paper's Table 3 is one."""
+"""The search spaces a fine-tuning can be drawn from: the paper's Table 3, and one that extends it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.configurations import SearchSpace
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+    from ConfigSpace.hyperparameters import Hyperparameter
 
 _LEARNING_RATES = (
     1e-5, 1.2e-5, 1.5e-5, 2e-5, 2.5e-5, 3.5e-5, 5e-5, 6e-5, 6.5e-5, 1e-4, 1.2e-4, 1.8e-4, 2.5e-4, 3.2e-4,
@@ -18,12 +23,12 @@ _SCHEDULES = ("cosine", "cosine_warm", "onecycle", "plateau", "poly", "step")
 
 @cache
 def search_space(name: str = "paper") -> SearchSpace:
-    """Return the search space of this name: `paper`, or one of the `qttseg.search_spaces` entry points.
+    """Return the search space of this name: `paper`, `extended`, or one of the `qttseg.search_spaces` entry points.
 
     Raises:
         ConfigurationError: no search space has that name.
     """
-    makers: dict[str, Callable[[], SearchSpace]] = {"paper": _paper}
+    makers: dict[str, Callable[[], SearchSpace]] = {"paper": _paper, "extended": _extended}
     makers |= {point.name: point.load() for point in entry_points(group="qttseg.search_spaces")}
     if name not in makers:
         raise ConfigurationError(f"unknown search space {name!r}; known are {', '.join(sorted(makers))}")
@@ -31,25 +36,68 @@ def search_space(name: str = "paper") -> SearchSpace:
 
 
 def _paper() -> SearchSpace:
-    """Return Table 3 of QTT-SEG, conditional parameters only where their parent makes them matter.
-
-    Names are those of the published meta-dataset. The table gives the step schedule no factor of its own; the
-    published code uses `decay_rate` for it as for the plateau schedule, and so does this space.
-    """
-    from ConfigSpace import (
-        Categorical,
-        ConfigurationSpace,
-        EqualsCondition,
-        InCondition,
-        Integer,
-        OrdinalHyperparameter,
-    )
+    """Return Table 3 of QTT-SEG: the decoder is trained, and the encoder through LoRA or not at all."""
+    from ConfigSpace import Categorical, ConfigurationSpace, EqualsCondition
 
     space = ConfigurationSpace(name="paper")
     lora = Categorical("lora", [0, 1])
+    parts = _lora_parts()
+    _add_table_3(space, first=[lora], last=parts)
+    space.add(*(EqualsCondition(part, lora, 1) for part in parts))
+    return SearchSpace(name="paper", version=1, space=space)
+
+
+def _extended() -> SearchSpace:
+    """Return Table 3 with a choice of adapter in place of LoRA alone, prompt noise and another loss.
+
+    Prompts and outlines are learnt as in arXiv 2403.09199.
+    """
+    from ConfigSpace import Categorical, ConfigurationSpace, InCondition, OrdinalHyperparameter
+
+    space = ConfigurationSpace(name="extended")
+    adapter = Categorical("adapter", ["decoder", "lora", "plm", "plm+pmm", "lora+plm"])
+    lora = _lora_parts()
+    depth = OrdinalHyperparameter("plm_depth", (1, 2))
+    matching = [
+        OrdinalHyperparameter("pmm_weight", (0.01, 0.03, 0.1, 0.3), default_value=0.1),
+        OrdinalHyperparameter("pmm_points", (32, 64, 128), default_value=64),
+    ]
+    more = [
+        Categorical("loss", ["bce+dice", "focal+dice+iou"]),
+        OrdinalHyperparameter("prompt_noise", (0, 19, 50), default_value=19),
+    ]
+    _add_table_3(space, first=[adapter], last=[*more, *lora, depth, *matching])
+    space.add(
+        *(InCondition(part, adapter, ["lora", "lora+plm"]) for part in lora),
+        InCondition(depth, adapter, ["plm", "plm+pmm", "lora+plm"]),
+        *(InCondition(part, adapter, ["plm+pmm"]) for part in matching),
+    )
+    return SearchSpace(name="extended", version=1, space=space)
+
+
+def _lora_parts() -> list[Hyperparameter[Any, Any]]:
+    from ConfigSpace import OrdinalHyperparameter
+
+    return [OrdinalHyperparameter("lora_rank", (4, 8, 16)), OrdinalHyperparameter("lora_dropout", (0.0, 0.1))]
+
+
+def _add_table_3(
+    space: ConfigurationSpace, *, first: list[Hyperparameter[Any, Any]], last: list[Hyperparameter[Any, Any]]
+) -> None:
+    """Add what Table 3 of QTT-SEG has besides LoRA, conditional parameters only where their parent makes them matter.
+
+    Names are those of the published meta-dataset. The table gives the step schedule no factor of its own; the
+    published code uses `decay_rate` for it as for the plateau schedule, and so do these spaces.
+
+    Args:
+        space: What to add to.
+        first: Parameters to stand before these; a seed's samples depend on the order.
+        last: Parameters to stand after these.
+    """
+    from ConfigSpace import Categorical, EqualsCondition, InCondition, Integer, OrdinalHyperparameter
+
     sched = Categorical("sched", list(_SCHEDULES))
     free = [
-        lora,
         sched,
         OrdinalHyperparameter("lr", _LEARNING_RATES, default_value=3.2e-4),
         OrdinalHyperparameter("weight_decay", (0.0, 1e-5, 5e-5, 1e-4)),
@@ -65,11 +113,9 @@ def _paper() -> SearchSpace:
     patience = OrdinalHyperparameter("patience_epochs", (0, 1, 2))
     power = OrdinalHyperparameter("poly_power", (0.5, 0.9, 1.0))
     step_size = OrdinalHyperparameter("step_size", (3, 5))
-    lora_parts = [OrdinalHyperparameter("lora_rank", (4, 8, 16)), OrdinalHyperparameter("lora_dropout", (0.0, 0.1))]
 
-    space.add(*free, decay_rate, *warm, *onecycle, patience, power, step_size, *lora_parts)
+    space.add(*first, *free, decay_rate, *warm, *onecycle, patience, power, step_size, *last)
     space.add(
-        *(EqualsCondition(part, lora, 1) for part in lora_parts),
         *(EqualsCondition(part, sched, "cosine_warm") for part in warm),
         *(EqualsCondition(part, sched, "onecycle") for part in onecycle),
         EqualsCondition(patience, sched, "plateau"),
@@ -77,4 +123,3 @@ def _paper() -> SearchSpace:
         EqualsCondition(step_size, sched, "step"),
         InCondition(decay_rate, sched, ["plateau", "step"]),
     )
-    return SearchSpace(name="paper", version=1, space=space)

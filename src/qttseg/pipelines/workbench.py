@@ -17,7 +17,7 @@ from qttseg.metadata.splits import Split, draw_split
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.embeddings import image_keys
 from qttseg.pipelines.execution import WHOLE_BATCHES, Execution
-from qttseg.pipelines.prompts import Box, scaled_boxes
+from qttseg.pipelines.prompts import Prompt, scaled_prompts
 from qttseg.pipelines.scoring import image_prompts, image_score
 from qttseg.pipelines.segmenter import label_maps
 from qttseg.pipelines.views import Extent, square_image, square_labels
@@ -37,14 +37,14 @@ class Validation:
         keys: Names of the images in the backbone's cache.
         extents: Where each image lies in its square.
         masks: The true masks at their own size.
-        boxes: Prompts in pixels of the square, drawn once.
+        prompts: In pixels of the square, drawn once.
     """
 
     images: Tensor
     keys: list[str]
     extents: tuple[Extent, ...]
     masks: tuple[NDArray[np.uint8], ...]
-    boxes: tuple[dict[int, Box], ...]
+    prompts: tuple[dict[int, Prompt], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +122,8 @@ class Workbench:
             chunk = range(start, min(start + _IMAGES_AT_ONCE, count))
             images = self.validation.images[chunk.start : chunk.stop]
             embeddings = model.embed(images, keys=self.validation.keys[chunk.start : chunk.stop])
-            boxes, extents = self.validation.boxes, self.validation.extents
-            found = label_maps(model, embeddings, [boxes[i] for i in chunk], [extents[i] for i in chunk])
+            prompts, extents = self.validation.prompts, self.validation.extents
+            found = label_maps(model, embeddings, [prompts[i] for i in chunk], [extents[i] for i in chunk])
             for index, maps in zip(chunk, found, strict=True):
                 truth = self.validation.masks[index]
                 of_images.append(
@@ -135,8 +135,8 @@ class Workbench:
 def _validation(dataset: Dataset, indices: Sequence[int], protocol: Protocol, resolution: int, seed: int) -> Validation:
     samples = [dataset[index] for index in indices]
     squares = [square_image(sample.image, resolution) for sample in samples]
-    boxes = [
-        scaled_boxes(image_prompts(dataset, index, sample.mask, protocol, seed), extent.scale)
+    prompts = [
+        scaled_prompts(image_prompts(dataset, index, sample.mask, protocol, seed), extent.scale)
         for index, sample, (_, extent) in zip(indices, samples, squares, strict=True)
     ]
     images = torch.stack([square for square, _ in squares])
@@ -145,5 +145,5 @@ def _validation(dataset: Dataset, indices: Sequence[int], protocol: Protocol, re
         keys=image_keys(images),
         extents=tuple(extent for _, extent in squares),
         masks=tuple(sample.mask for sample in samples),
-        boxes=tuple(boxes),
+        prompts=tuple(prompts),
     )

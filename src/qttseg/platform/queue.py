@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 
+from qttseg.metadata.adapters import structure_of
 from qttseg.metadata.runs import Run
 
 Pack = tuple[Run, ...]
@@ -16,8 +17,8 @@ _LEAST_COST = 1e-9
 
 def pack_key(run: Run) -> Hashable:
     """Return what runs of one pack share."""
-    lora = bool(run.configuration.get("lora"))
-    return run.dataset_fingerprint, run.protocol, run.backbone_fingerprint, run.seed, lora
+    structure = structure_of(run.configuration)
+    return run.dataset_fingerprint, run.protocol, run.backbone_fingerprint, run.seed, structure
 
 
 class WorkQueue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qttseg import __version__
+from qttseg.metadata.adapters import adapter_of
 from qttseg.metadata.datasets import Dataset
 from qttseg.tuning.session import TuningResult
 
@@ -16,7 +17,11 @@ _METRICS = {
 _PROMPTS = {
     "box": "a box about the objects of each class (drawn from the true masks, a little too large)",
     "whole-image": "the whole image as the box of each class present",
+    "point": "points inside the objects of each class (drawn from the true masks)",
 }
+
+PROMPT_OPTIONS = {"box": "--boxes boxes.json", "whole-image": "--whole-image", "point": "--points points.json"}
+"""How `qttseg predict` is told the like of what a model was tuned with."""
 
 _CARD = """\
 # {dataset}: {backbone}, tuned in {seconds:.0f} s
@@ -49,7 +54,7 @@ masks. The {test} test images were not used; judge the model on them, or on imag
     qttseg predict FOLDER IMAGES {prompt_option} --out MASKS
 
 `FOLDER` is the one that holds this file. The model was tuned with {prompt}, and does best with the same on new
-images. From Python: `qttseg.pipelines.models.load_model(folder).segmenter.segment(image, boxes)`.
+images. From Python: `qttseg.pipelines.models.load_model(folder).segmenter.segment(image, prompts)`.
 
 ## Limits
 
@@ -88,7 +93,7 @@ def model_card(result: TuningResult, dataset: Dataset, previews: Mapping[str, st
         configuration=_configuration(result),
         search=_search(result),
         prompt=_PROMPTS[result.protocol.prompt],
-        prompt_option="--whole-image" if result.protocol.prompt == "whole-image" else "--boxes boxes.json",
+        prompt_option=PROMPT_OPTIONS[result.protocol.prompt],
         images=len(split.train),
         notes="".join(f"\n- {note}" for note in result.notes),
         previews="\n\n".join(f"![{name}](previews/{file})" for file, name in previews.items()),
@@ -99,9 +104,7 @@ def model_card(result: TuningResult, dataset: Dataset, previews: Mapping[str, st
 def _what(result: TuningResult) -> str:
     if result.configuration is None:
         return "Nothing that was tried within the budget beat the untuned backbone, so this is the untuned backbone."
-    parts = "mask decoder, prompt encoder and, through LoRA, the image encoder"
-    trained = parts if result.configuration.get("lora") else "mask decoder and prompt encoder"
-    return f"A promptable segmentation model whose {trained} were fine-tuned for {result.epoch} epochs."
+    return f"A promptable segmentation model whose {adapter_of(result.configuration).words} were fine-tuned for {result.epoch} epochs."
 
 
 def _data(result: TuningResult, dataset: Dataset) -> str:

@@ -31,7 +31,7 @@ def check_target(folder: Path) -> None:
 def write_result(folder: Path, result: TuningResult, dataset: Dataset) -> None:
     """Write everything about `result` into `folder`, which appears whole or not at all.
 
-    `model.json`, `decoder.safetensors` and `adapter/` are the model (`pipelines.models.load_model(folder)`),
+    `model.json` and the weights beside it are the model (`pipelines.models.load_model(folder)`),
     `config.json` says how it was made, `curves/` holds the learning curves (`metadata.store.CurveStore(folder)`),
     `trajectory.json` the incumbents over time, `previews/` validation images, `MODEL_CARD.md` the plain words.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from qttseg.metadata.colours import palette
 from qttseg.metadata.images import read_image
 from qttseg.metadata.overlays import painted
 from qttseg.pipelines.models import load_model
-from qttseg.pipelines.prompts import Box
+from qttseg.pipelines.prompts import Box, Points, Prompt
 
 if TYPE_CHECKING:
     from qttseg.pipelines.models import TunedModel
@@ -30,7 +30,8 @@ def predict_images(
     images: Path,
     out: Path,
     *,
-    boxes: Path | None,
+    boxes: Path | None = None,
+    points: Path | None = None,
     overlays: bool = True,
     device: str = "cpu",
     on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
@@ -42,18 +43,24 @@ def predict_images(
         images: An image or a folder of images.
         out: Folder of the masks, made where it is missing.
         boxes: JSON of file name → class name or id → [x0, y0, x1, y1] in pixels; for a model of one class the box
-            may stand alone. None prompts with the whole image for every class.
+            may stand alone.
+        points: JSON of file name → class name or id → [[x, y], ...] in pixels, all inside the object; for a model of
+            one class the list may stand alone. Without boxes and points the whole image is the prompt for every class.
         overlays: Write `NAME-overlay.jpg` beside each mask.
         device: Where to run.
         on_progress: Told the images done and their number.
 
     Raises:
         BackboneError: `model_folder` holds no model.
-        DatasetError: an image cannot be read, there is none, or the boxes do not fit them.
+        DatasetError: an image cannot be read, there is none, or the prompts do not fit them.
     """
     model = load_model(model_folder, device=device)
     files = _files(images)
-    prompts = None if boxes is None else read_boxes(boxes, files, model.classes)
+    prompts = None
+    if boxes is not None:
+        prompts = read_prompts(boxes, files, model.classes, kind="box")
+    elif points is not None:
+        prompts = read_prompts(points, files, model.classes, kind="point")
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for start in range(0, len(files), _AT_ONCE):
@@ -86,7 +93,7 @@ def _files(images: Path) -> list[Path]:
     return files
 
 
-def _whole(picture: NDArray[np.uint8], model: TunedModel) -> dict[int, Box]:
+def _whole(picture: NDArray[np.uint8], model: TunedModel) -> dict[int, Prompt]:
     height, width = picture.shape[:2]
     return dict.fromkeys(range(1, len(model.classes)), (0.0, 0.0, float(width), float(height)))
 
@@ -98,30 +105,37 @@ def _write(path: Path, labels: NDArray[np.uint8]) -> Path:
     return path
 
 
-def read_boxes(path: Path, files: Sequence[Path], classes: Sequence[str]) -> dict[str, dict[int, Box]]:
+def read_prompts(
+    path: Path, files: Sequence[Path], classes: Sequence[str], *, kind: Literal["box", "point"]
+) -> dict[str, dict[int, Prompt]]:
     """Return the prompts of each image by file name.
 
     Raises:
-        DatasetError: the file is no such JSON, an image has no boxes, or a class is unknown.
+        DatasetError: the file is no such JSON, an image has no prompts, or a class is unknown.
     """
+    what = {"box": "boxes", "point": "points"}[kind]
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"the boxes in {path} cannot be read: {error}") from error
+        raise DatasetError(f"the {what} in {path} cannot be read: {error}") from error
     if not isinstance(document, dict):
-        raise DatasetError(f"{path} must be a JSON object of file name → boxes")
+        raise DatasetError(f"{path} must be a JSON object of file name → {what}")
     missing = [file.name for file in files if file.name not in document]
     if missing:
-        raise DatasetError(f"{path} has no boxes for {len(missing)} images, the first {missing[0]}; add them")
-    return {file.name: _boxes(document[file.name], classes, f"{path}, {file.name}") for file in files}
+        raise DatasetError(f"{path} has no {what} for {len(missing)} images, the first {missing[0]}; add them")
+    read: Callable[[object, str], Prompt] = _box if kind == "box" else _points
+    return {file.name: _prompts(document[file.name], classes, read, f"{path}, {file.name}") for file in files}
 
 
-def _boxes(entry: object, classes: Sequence[str], where: str) -> dict[int, Box]:
+def _prompts(
+    entry: object, classes: Sequence[str], read: Callable[[object, str], Prompt], where: str
+) -> dict[int, Prompt]:
     if isinstance(entry, list) and len(classes) == 2:
         entry = {classes[1]: entry}
     if not isinstance(entry, Mapping):
-        raise DatasetError(f'{where}: give a box for each class, as {{"{classes[1]}": [x0, y0, x1, y1]}}')
-    return {_class_id(str(name), classes, where): _box(box, where) for name, box in entry.items()}
+        example = "[x0, y0, x1, y1]" if read is _box else "[[x, y]]"
+        raise DatasetError(f'{where}: give a prompt for each class, as {{"{classes[1]}": {example}}}')
+    return {_class_id(str(name), classes, where): read(prompt, where) for name, prompt in entry.items()}
 
 
 def _class_id(name: str, classes: Sequence[str], where: str) -> int:
@@ -133,8 +147,19 @@ def _class_id(name: str, classes: Sequence[str], where: str) -> int:
 
 
 def _box(box: object, where: str) -> Box:
-    if isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box):
+    if _numbers(box, 4):
         x0, y0, x1, y1 = map(float, box)
         if x0 < x1 and y0 < y1:
             return x0, y0, x1, y1
     raise DatasetError(f"{where}: {box!r} is no box; write [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+
+
+def _points(points: object, where: str) -> Points:
+    listed = [points] if _numbers(points, 2) else points
+    if isinstance(listed, list) and listed and all(_numbers(point, 2) for point in listed):
+        return tuple((float(x), float(y)) for x, y in listed)
+    raise DatasetError(f"{where}: {points!r} is no list of points; write [[x, y]], or more of them")
+
+
+def _numbers(value: object, count: int) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) == count and all(isinstance(side, int | float) for side in value)

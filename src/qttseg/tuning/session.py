@@ -168,7 +168,7 @@ def tune(
     base = base.remembering(embeddings)
     workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split, execution=execution or WHOLE_BATCHES)
     reading = (clock() - reading) / len(split.train + split.validation)
-    notes = [] if predictors is None else _notes(predictors, base, protocol)
+    notes = [] if predictors is None else _notes(predictors, base, protocol, space)
     search = LiveSearch(
         workbench,
         lambda: _tuner(dataset, split, protocol, points, predictors, policy, seed, notes),
@@ -255,7 +255,7 @@ def _tuner(
     )
 
 
-def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> list[str]:
+def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol, space: SearchSpace) -> list[str]:
     """Return what makes the predictors less fit for this target than they could be."""
     lineage = predictors.performance.lineage
     notes: list[str] = []
@@ -263,4 +263,6 @@ def _notes(predictors: Trained, backbone: Backbone, protocol: Protocol) -> list[
         notes.append(f"The predictors that guided the search have never seen the backbone {backbone.name}.")
     if protocol.id not in lineage.protocol_ids:
         notes.append(f"The predictors that guided the search were trained under other protocols than {protocol.id}.")
+    if lineage.space != space.id:
+        notes.append(f"The predictors that guided the search know {lineage.space}, not the search space {space.id}.")
     return notes

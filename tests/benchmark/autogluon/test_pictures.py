@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from qttseg.benchmark.autogluon.pictures import Window, paint, windows
+from qttseg.errors import BenchmarkError
 
 
 def test_without_boxes_the_whole_image_is_seen_and_absent_classes_are_dropped():
@@ -27,6 +29,12 @@ def test_a_box_shows_its_own_class_and_small_boxes_lie_on_top():
 def test_a_box_without_an_extent_still_has_a_pixel():
     (part,) = windows((5, 5), {1: (5.0, 2.0, 5.0, 2.0)}, crop=True)
     assert np.zeros((5, 5))[part.rows, part.columns].shape == (1, 1)
+
+
+def test_points_cut_nothing_out():
+    assert len(windows((5, 5), {1: ((2.5, 2.5),)}, crop=False)) == 1
+    with pytest.raises(BenchmarkError, match="these prompts are points"):
+        windows((5, 5), {1: ((2.5, 2.5),)}, crop=True)
 
 
 def test_an_image_without_prompts_is_background():

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qttseg.benchmark.methods.baselines import largest_first
+from qttseg.errors import BenchmarkError
 from qttseg.metadata.datasets import IGNORE, Dataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qttseg.metadata.protocol import Protocol
-    from qttseg.pipelines.prompts import Box
+    from qttseg.pipelines.prompts import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +36,25 @@ class Window:
     classes: tuple[int, ...]
 
 
-def windows(size: tuple[int, ...], prompts: Mapping[int, Box], *, crop: bool) -> list[Window]:
+def windows(size: tuple[int, ...], prompts: Mapping[int, Prompt], *, crop: bool) -> list[Window]:
     """Return the whole image, or with `crop` the box of each class, in the order in which they are to be painted.
 
     Either way only classes that the prompts name count, as for every other method: where one class of several is looked
     for, only scores of images without any object depend on it.
+
+    Raises:
+        BenchmarkError: there are boxes to be cut out, but the prompts are points.
     """
     height, width = size[:2]
     if not crop:
         return [Window(rows=slice(0, height), columns=slice(0, width), classes=tuple(prompts))]
+    from qttseg.pipelines.prompts import is_box
+
+    boxes = {class_id: prompt for class_id, prompt in prompts.items() if is_box(prompt)}
+    if len(boxes) < len(prompts):
+        raise BenchmarkError("autogluon-boxes is shown what boxes cut out, and these prompts are points; leave it out")
     found = []
-    for class_id, (x0, y0, x1, y1) in largest_first(prompts):
+    for class_id, (x0, y0, x1, y1) in largest_first(boxes):
         left, top = min(floor(x0), width - 1), min(floor(y0), height - 1)
         rows, columns = slice(top, max(ceil(y1), top + 1)), slice(left, max(ceil(x1), left + 1))
         found.append(Window(rows=rows, columns=columns, classes=(class_id,)))

@@ -16,7 +16,7 @@ from qttseg.errors import BenchmarkError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qttseg.pipelines.prompts import Box
+    from qttseg.pipelines.prompts import Prompt
 
 _PATIENCE = 1800.0
 """Most seconds for predictions; scoring is nobody's time."""
@@ -35,13 +35,13 @@ class AutoGluonSegmenter:
         self._companion, self._folder, self._crop = companion, folder, crop
 
     def segment_all(
-        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Mapping[int, Prompt]]
     ) -> list[NDArray[np.uint8]]:
         """Return the label map of each image; classes without a prompt are not in it."""
         with TemporaryDirectory(dir=self._folder) as folder:
             wanted = [
-                [window for window in windows(image.shape, prompts, crop=self._crop) if window.classes]
-                for image, prompts in zip(images, boxes, strict=True)
+                [window for window in windows(image.shape, own, crop=self._crop) if window.classes]
+                for image, own in zip(images, prompts, strict=True)
             ]
             paths = [
                 write_picture(Path(folder) / f"{index}-{place}.bmp", image, window)

@@ -13,7 +13,7 @@ from qttseg.benchmark.methods.interface import BenchmarkTask, MethodOutcome
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qttseg.pipelines.prompts import Box
+    from qttseg.pipelines.prompts import Box, Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,25 @@ class BoxFilling:
 
 
 class BoxFiller:
-    """Fills each box with its class; where boxes overlap, the smaller one is on top."""
+    """Fills each box, or the box about points, with its class; where boxes overlap, the smaller one is on top."""
 
     def segment_all(
-        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Mapping[int, Box]]
+        self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Mapping[int, Prompt]]
     ) -> list[NDArray[np.uint8]]:
         """Return the filled boxes of each image."""
-        return [_filled(image.shape[:2], prompts) for image, prompts in zip(images, boxes, strict=True)]
+        return [_filled(image.shape[:2], own) for image, own in zip(images, prompts, strict=True)]
 
 
-def _filled(size: tuple[int, ...], prompts: Mapping[int, Box]) -> NDArray[np.uint8]:
+def _filled(size: tuple[int, ...], prompts: Mapping[int, Prompt]) -> NDArray[np.uint8]:
+    from qttseg.pipelines.prompts import box_about
+
     labels = np.zeros(size, np.uint8)
-    for class_id, (x0, y0, x1, y1) in largest_first(prompts):
+    boxes = {class_id: box_about(prompt) for class_id, prompt in prompts.items()}
+    for class_id, (x0, y0, x1, y1) in largest_first(boxes):
         labels[round(y0) : round(y1), round(x0) : round(x1)] = class_id
     return labels
 
 
-def largest_first(prompts: Mapping[int, Box]) -> list[tuple[int, Box]]:
+def largest_first(boxes: Mapping[int, Box]) -> list[tuple[int, Box]]:
     """Return class ids and boxes in the order in which they are to be painted, so that small ones come on top."""
-    return sorted(prompts.items(), key=lambda item: -(item[1][2] - item[1][0]) * (item[1][3] - item[1][1]))
+    return sorted(boxes.items(), key=lambda item: -(item[1][2] - item[1][0]) * (item[1][3] - item[1][1]))

@@ -4,7 +4,14 @@ SELECT
     dataset_fingerprint,
     protocol_id,
     backbone_fingerprint,
-    coalesce(configuration ->> 'lora', '0') IN ('1', 'true') AS lora,
+    coalesce(
+        configuration ->> 'adapter',
+        CASE
+            WHEN configuration ->> 'full' IN ('1', 'true') THEN 'full'
+            WHEN configuration ->> 'lora' IN ('1', 'true') THEN 'lora'
+            ELSE 'decoder'
+        END
+    ) AS adapter,
     count(*) AS runs,
     avg(seconds + setup_seconds) AS seconds
 FROM runs

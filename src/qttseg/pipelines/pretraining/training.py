@@ -189,7 +189,8 @@ class _Trainer:
             sparse, dense = prompt(points=None, boxes=noisy_boxes(target, noise, generator), masks=None)
         masks = slice(1, None) if by_point else slice(0, 1)
         decoder = self._sam.mask_decoder
-        return decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
+        decoded = decode_prompts(decoder, embeddings, prompt.get_dense_pe(), sparse, dense, masks=masks)
+        return decoded.logits, decoded.guess
 
     def _move(self, loss: Tensor) -> None:
         """Take one step of every optimiser along the gradient of `loss`."""

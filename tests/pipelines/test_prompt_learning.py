@@ -1,0 +1,168 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.datasets import Source
+from qttseg.metadata.protocol import Protocol
+from qttseg.pipelines.adapters import adapt, trainable_tensors
+from qttseg.pipelines.backbones import fingerprint_of
+from qttseg.pipelines.fine_tuning import FineTuning, trained_segmenter
+from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.models import load_model, save_model
+from qttseg.pipelines.prompt_learning import FewQueries, PromptLearner
+from qttseg.pipelines.workbench import Workbench
+
+BOXES = torch.tensor([[10.0, 20, 60, 50], [0, 0, 64, 64]])
+POINT = torch.tensor([[[10.5, 20.5]], [[33.0, 7.0]]])
+POINTS = torch.tensor([[[10.5, 20.5], [12.0, 60.0], [1.0, 2.0]], [[33.0, 7.0], [5.0, 5.0], [40.0, 8.0]]])
+
+
+@pytest.fixture
+def learner(decoder_only):
+    """Only prompts are learnt."""
+    plain = {name: value for name, value in decoder_only.items() if name != "lora"}
+    return Configuration({**plain, "adapter": "plm", "plm_depth": 1})
+
+
+@pytest.fixture
+def bench(discs, small_vit):
+    protocol = Protocol(images=6, validation_share=0.34, test_images=1, epochs=3, prompt="point")
+    return Workbench.prepare(discs(3), protocol, small_vit.remembering(), seed=0)
+
+
+def same(one, other):
+    return torch.equal(one.logits, other.logits) and torch.equal(one.guess, other.guess)
+
+
+def test_it_has_the_papers_size_at_sams_width_and_grows_with_depth():
+    sizes = [sum(tensor.numel() for tensor in PromptLearner(256, depth=depth).parameters()) for depth in (1, 2)]
+    assert 1.5e6 < sizes[0] < 1.75e6
+    assert 1.9 < sizes[1] / sizes[0] < 2.0
+
+
+def test_few_queries_attend_as_ordinary_attention_does():
+    """torch's own, with the same weights; its bias of keys changes nothing."""
+    torch.manual_seed(0)
+    ours, theirs = FewQueries(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, torch.randn(32), ours.value.bias]))
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+        queries, keys, values = torch.randn(2, 3, 32), torch.randn(2, 50, 32), torch.randn(2, 50, 32)
+        found = ours(queries, keys.transpose(1, 2), values.transpose(1, 2))
+        torch.testing.assert_close(found, theirs(queries, keys, values)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompts", [BOXES, POINT, POINTS], ids=["boxes", "a point", "points"])
+@pytest.mark.parametrize("name", ["sam-nano", "small vit"])
+def test_untrained_it_changes_nothing_and_trained_something(name, prompts, learner, small_vit):
+    backbone = load_backbone() if name == "sam-nano" else small_vit
+    adapted = adapt(backbone, Configuration({**learner, "plm_depth": 2}), seed=0)
+    grid = backbone.resolution // 8
+    embeddings = torch.randn(2, backbone.width, grid, grid, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = backbone.decode(embeddings, prompts)
+        assert same(adapted.decode(embeddings, prompts), before)
+        torch.nn.init.normal_(adapted.sam.prompt_learner.offset.weight)
+        moved = adapted.decode(embeddings, prompts)
+        assert not same(moved, before)
+        for index in range(2):
+            alone = adapted.decode(embeddings[index : index + 1], prompts[index : index + 1])
+            torch.testing.assert_close(alone.logits[0], moved.logits[index], rtol=1e-3, atol=1e-3)
+
+
+def test_it_alone_is_trained_and_can_be_taken_off(bench, learner):
+    training = FineTuning(bench, learner, seed=0)
+    assert all(name.startswith("prompt_learner.") for name in trainable_tensors(training.segmenter().backbone))
+    before = training.state().tensors
+    training.train_epoch()
+    training.train_epoch()  # in the first step, only the last layer has a gradient
+    after = training.state().tensors
+    assert all(not torch.equal(before[name], after[name]) for name in before if name.startswith("model."))
+    sam = training.segmenter().backbone.sam
+    del sam.prompt_learner
+    assert (
+        fingerprint_of(sam.state_dict())
+        == bench.backbone.fingerprint
+        == fingerprint_of(bench.backbone.sam.state_dict())
+    )
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The left halves of what is drawn: a point there means all of it to a model that knows no better."""
+
+    whole: Source
+
+    def load(self, index):
+        sample = self.whole.load(index)
+        inside = sample.mask == 1
+        middle = int(np.nonzero(inside.any(axis=0))[0].mean())
+        inside[:, middle:] = False
+        return replace(sample, mask=inside.astype(np.uint8))
+
+
+def test_a_point_on_a_part_comes_to_mean_the_part(discs, learner):
+    dataset = replace(discs(2), name="halves", source=Halves(discs(2).source))
+    protocol = Protocol(images=12, validation_share=0.34, test_images=1, epochs=8, batch_size=2, prompt="point")
+    bench = Workbench.prepare(dataset, protocol, load_backbone().remembering(), seed=0)
+    before = bench.validate(bench.backbone)
+    training = FineTuning(bench, Configuration({**learner, "horizontal_flip": 0, "lr": 2e-3}), seed=0)
+    records = [training.train_epoch() for _ in range(8)]
+    assert before < 0.6
+    assert records[-1].train_loss < records[0].train_loss
+    assert records[-1].score > before + 0.05
+
+
+def test_its_embeddings_are_kept_as_the_decoders_are(bench, learner, monkeypatch):
+    encoded = []
+    encode = type(bench.backbone).encode
+
+    def counting(self, images):
+        encoded.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(type(bench.backbone), "encode", counting)
+    training = FineTuning(bench, Configuration({**learner, "horizontal_flip": 0}), seed=0)
+    for _ in range(3):
+        training.train_epoch()
+    assert sum(encoded) == len(bench.split.train) + len(bench.split.validation)
+
+
+@pytest.mark.parametrize("adapter", ["plm", "plm+pmm", "lora+plm"])
+def test_a_saved_learner_is_small_and_predicts_the_same(bench, learner, adapter, tmp_path):
+    more = {"plm+pmm": {"pmm_weight": 0.1, "pmm_points": 16}, "lora+plm": {"lora_rank": 2, "lora_dropout": 0.0}}
+    configuration = Configuration({**learner, "adapter": adapter, "plm_depth": 2, **more.get(adapter, {})})
+    training = FineTuning(bench, configuration, seed=0)
+    training.train_epoch()
+    training.train_epoch()
+    segmenter = trained_segmenter(bench.backbone, configuration, training.state(), seed=0)
+    save_model(tmp_path, segmenter, classes=bench.dataset.classes, prompt="point")
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"model.json", "prompt_learner.safetensors"} | (
+        {"decoder.safetensors", "adapter"} if adapter == "lora+plm" else set()
+    )
+    loaded = load_model(tmp_path)
+    assert loaded.prompt == "point"
+    images = bench.backbone.normalise(bench.images[:2])
+    with torch.no_grad():
+        for model, equal in ((training.segmenter().backbone, True), (bench.backbone, False)):
+            expected = model.decode(model.encode(images), POINT)
+            found = loaded.segmenter.backbone.decode(loaded.segmenter.backbone.encode(images), POINT)
+            assert same(expected, found) == equal
+
+
+def test_a_thawed_learner_goes_on_bit_for_bit(bench, learner):
+    configuration = Configuration({**learner, "adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 16})
+    unbroken = FineTuning(bench, configuration, seed=7)
+    expected = [(record.score, record.train_loss) for record in (unbroken.train_epoch() for _ in range(3))]
+    training = FineTuning(bench, configuration, seed=7)
+    training.train_epoch()
+    thawed = FineTuning(bench, configuration, seed=7)
+    thawed.restore(training.state())
+    assert [(record.score, record.train_loss) for record in (thawed.train_epoch(), thawed.train_epoch())] == expected[
+        1:
+    ]
