@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ACROSS = 3
 """Most panels beside each other."""
 
+_NARROWEST = 5.4
+"""Width in inches that a legend needs."""
+
 
 def write_studies(rows: Sequence[Row], folder: Path, *, format_: str) -> dict[Path, str]:
     """Draw each study that `rows` have something for, and `captions.md`; return captions by file.
@@ -180,7 +183,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
     across = min(count, _ACROSS)
     down = -(-count // across)
-    figure = Figure(figsize=(3.6 * across + 0.6, 3.1 * down + 0.4), layout="constrained")
+    figure = Figure(figsize=(max(3.6 * across + 0.6, _NARROWEST), 3.1 * down + 0.4), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for spare in panels[count:]:
         spare.remove()
