@@ -46,7 +46,7 @@ def qttseg(monkeypatch, capfd):
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
         "datasets list", "datasets verify", "datasets info", "datasets fetch", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
-        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary",
+        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary", "tables prompt-learning", "prompt-learning figures",
         "figures", "report", "replay",
         "backbone pretrain", "demo",
     }  # fmt: skip
@@ -99,6 +99,8 @@ def test_help_and_import_load_nothing_heavy():
         (["bench", "--budgets", "0"], "'0' is not a duration"),
         (["tables", "paper"], "run qttseg bench first"),
         (["report"], "run qttseg bench first"),
+        (["tables", "prompt-learning"], "no trials of prompt learning"),
+        (["prompt-learning", "figures"], "no trials of prompt learning"),
         (["datasets", "info", "polyps"], "near names are polyp"),
         (["datasets", "verify", "nowhere"], "no dataset and no folder 'nowhere'"),
         (["datasets", "verify", "procedural-polyp"], "qttseg datasets stats procedural-polyp"),

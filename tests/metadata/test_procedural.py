@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.meta_features import measure
@@ -12,7 +14,7 @@ from qttseg.metadata.suites import resolve_suite
 
 
 def test_the_suite_has_the_papers_thirteen() -> None:
-    tasks = [resolve_dataset(name).task for name in NAMES]
+    tasks = [resolve_dataset(name).task for name in SUITES["procedural13"]]
     assert (tasks.count("binary"), tasks.count("multiclass")) == (8, 5)
     sample = [resolve_dataset(name).task for name in SUITES["procedural4"]]
     assert (sample.count("binary"), sample.count("multiclass")) == (3, 1)
@@ -60,15 +62,54 @@ def test_images_of_one_group_look_more_alike_than_others() -> None:
 
 
 def test_domains_differ_where_hyperparameters_care() -> None:
-    features = {name: measure(resolve_dataset(name), range(6)) for name in NAMES}
+    features = {name: measure(resolve_dataset(name), range(6)) for name in SUITES["procedural13"]}
 
     assert features["procedural-eyes"].thickness < features["procedural-lesion"].thickness / 4
     assert features["procedural-covid"].contrast < features["procedural-lesion"].contrast / 3
     assert features["procedural-fiber"].components > features["procedural-polyp"].components + 2
     assert features["procedural-chest"].layout > 2 * features["procedural-leaf"].layout
     assert features["procedural-fiber"].spectral_slope > features["procedural-eyes"].spectral_slope + 0.5
-    grey = {name for name in NAMES if features[name].channels == 1}
+    grey = {name for name in features if features[name].channels == 1}
     assert grey == {f"procedural-{name}" for name in ("covid", "fiber", "cardiac", "chest", "US")}
+
+
+def enclosed(inner: NDArray[np.bool_], outer: NDArray[np.bool_]) -> float:
+    """Return the share of the pixels around `inner` that are `outer`."""
+    ring = ndimage.binary_dilation(inner, iterations=3) & ~inner
+    return float(outer[ring].mean())
+
+
+def test_in_faces_small_parts_lie_within_the_skin() -> None:
+    dataset = resolve_dataset("procedural-faces")
+    assert dataset.classes == ("background", "skin", "hair", "eyes", "nose", "mouth")
+    for index in range(0, 200, 40):
+        mask = dataset[index].mask
+        assert set(np.unique(mask)) == {0, 1, 2, 3, 4, 5}
+        for part in (3, 4, 5):
+            assert enclosed(mask == part, mask == 1) > 0.6
+        assert ndimage.label(mask == 3)[1] in (1, 2)
+
+
+def test_a_nose_has_the_colour_of_the_skin_around_it() -> None:
+    dataset = resolve_dataset("procedural-faces")
+    gaps: dict[int, list[float]] = {4: [], 3: []}
+    for index in range(0, 200, 20):
+        sample = dataset[index]
+        skin = sample.image[sample.mask == 1].mean(0)
+        for part, found in gaps.items():
+            found.append(np.abs(sample.image[sample.mask == part].mean(0) - skin).mean())
+    assert np.mean(gaps[4]) < np.mean(gaps[3])
+
+
+@pytest.mark.parametrize(("name", "most"), [("procedural-banners", 0.35), ("procedural-plates", 0.05)])
+def test_there_is_one_sign_and_its_letters_belong_to_it(name: str, most: float) -> None:
+    for index in range(0, 200, 40):
+        sample = resolve_dataset(name)[index]
+        target = sample.mask == 1
+        assert 0.003 < target.mean() < most
+        assert sample.image[target].std(axis=0).mean() > 15  # ink on cloth, both within the object
+        body = ndimage.binary_closing(target, iterations=4)
+        assert ndimage.binary_fill_holes(body).sum() < 1.3 * target.sum()  # no letters cut out
 
 
 def test_fingerprints_tell_datasets_apart_and_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import qttseg.metadata
 from qttseg.errors import StoreError
 from qttseg.metadata.card import data_card
 from qttseg.metadata.datasets import resolve_dataset
-from qttseg.metadata.procedural.suite import NAMES
+from qttseg.metadata.procedural.suite import SUITES
 from qttseg.metadata.shipped import store_of, writable_store
 from qttseg.pipelines.loading import load_backbone
 
@@ -19,7 +19,7 @@ FOLDER = Path(qttseg.metadata.__file__).parent / "learning_curves"
 def test_there_are_runs_of_ten_epochs_on_every_procedural_dataset():
     table = store_of("shipped").table(["dataset", "outcome", "records"])
     assert table.num_rows >= 200
-    assert set(table["dataset"].to_pylist()) == set(NAMES)
+    assert set(table["dataset"].to_pylist()) == set(SUITES["procedural13"])
     completed = table.filter(pc.equal(table["outcome"], "completed"))
     assert set(pc.list_value_length(completed["records"]).to_pylist()) == {10}
 

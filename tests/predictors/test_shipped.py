@@ -4,7 +4,7 @@ import pytest
 
 from qttseg.errors import LeakageError
 from qttseg.metadata.datasets import Identity, resolve_dataset
-from qttseg.metadata.procedural.suite import NAMES
+from qttseg.metadata.procedural.suite import SUITES
 from qttseg.metadata.shipped import store_of
 from qttseg.pipelines.loading import load_backbone
 from qttseg.predictors.interface import PartialCurve
@@ -15,8 +15,8 @@ MINE = Identity(name="mine", fingerprint="print-mine")
 
 
 def test_every_dataset_has_its_own_and_strangers_get_those_of_all():
-    assert set(shipped_names()) == {"all", *(f"without-{name}" for name in NAMES)}
-    for name in NAMES:
+    assert set(shipped_names()) == {"all", *(f"without-{name}" for name in SUITES["procedural13"])}
+    for name in SUITES["procedural13"]:
         lineage = shipped(f"without-{name}").lineage
         assert lineage.left_out == (name,)
         assert name not in lineage.datasets

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from qttseg.benchmark.appending import AppendingStore
 from qttseg.benchmark.results import Result, Status
-from qttseg.errors import ConfigurationError, StoreError
-from qttseg.metadata.files import Folder
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.schema import VERSIONED
-from qttseg.metadata.tables import part_name, read_table, write_table
 
 RESULTS = pa.schema(
     [
@@ -51,36 +46,12 @@ _DERIVED = ("result_id", "protocol_id", "overrun")
 """Columns for queries from outside, which a `Result` computes itself."""
 
 
-_MEND = "delete it and resume the benchmark, which redoes only its jobs"
+class ResultStore(AppendingStore[Result]):
+    """Scored runs of methods."""
 
-
-class ResultStore:
-    """Results in one folder of Parquet files, one for each append; each appears whole or not at all.
-
-    Failures are rows like all others. Of results with one id the newest counts.
-
-    Args:
-        uri: A path, or a URI of any filesystem that pyarrow or fsspec can open.
-        clock: Nanoseconds since 1970; decides which of two files is newer.
-    """
-
-    def __init__(self, uri: str | Path, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self._folder = Folder(uri)
-        self._clock = clock
-
-    @property
-    def uri(self) -> str:
-        """Where the store is."""
-        return self._folder.uri
-
-    def append(self, result: Result) -> None:
-        """Add a result.
-
-        Raises:
-            StoreError: the disk is full or refuses.
-        """
-        table = pa.Table.from_pylist([_row(result)], schema=RESULTS)
-        write_table(self._folder, part_name("results", self._clock()), table)
+    schema: ClassVar[pa.Schema] = RESULTS
+    subfolder: ClassVar[str] = "results"
+    mend: ClassVar[str] = "delete it and resume the benchmark, which redoes only its jobs"
 
     def results(self) -> tuple[Result, ...]:
         """Return every job's newest result, in the order in which the jobs were first done.
@@ -88,31 +59,26 @@ class ResultStore:
         Raises:
             StoreError: a file is damaged or was written by a newer qttseg.
         """
-        newest = {
-            result.id: result for name in self._folder.files("results", ".parquet") for result in self._read(name)
+        return self.newest()
+
+    @staticmethod
+    def encode(measured: Result) -> dict[str, object]:
+        """Return the columns of a row."""
+        return vars(measured) | {
+            "result_id": measured.id,
+            "protocol_id": measured.protocol.id,
+            "overrun": measured.overrun,
+            "protocol": json.dumps(measured.protocol.to_dict(), sort_keys=True),
+            "status": measured.status.value,
+            "trajectory": [{"seconds": seconds, "score": score} for seconds, score in measured.trajectory],
         }
-        return tuple(newest.values())
 
-    def _read(self, name: str) -> list[Result]:
-        rows = read_table(self._folder, name, RESULTS, mend=_MEND).to_pylist(maps_as_pydicts="strict")
-        try:
-            return [_result(row) for row in rows]
-        except (ValueError, ConfigurationError) as error:
-            raise StoreError(f"{name} below {self.uri} holds no results ({error}); {_MEND}") from error
-
-
-def _row(result: Result) -> dict[str, object]:
-    row = vars(result) | {"result_id": result.id, "protocol_id": result.protocol.id, "overrun": result.overrun}
-    row["protocol"] = json.dumps(result.protocol.to_dict(), sort_keys=True)
-    row["status"] = result.status.value
-    row["trajectory"] = [{"seconds": seconds, "score": score} for seconds, score in result.trajectory]
-    return row
-
-
-def _result(row: dict[str, Any]) -> Result:
-    fields = {name: value for name, value in row.items() if name not in _DERIVED}
-    fields["protocol"] = Protocol.from_dict(json.loads(fields["protocol"]))
-    fields["status"] = Status(fields["status"])
-    fields["image_scores"] = tuple(fields["image_scores"])
-    fields["trajectory"] = tuple((point["seconds"], point["score"]) for point in fields["trajectory"])
-    return Result(**fields)
+    @staticmethod
+    def decode(row: dict[str, Any]) -> Result:
+        """Return what `encode` was given."""
+        fields = {name: value for name, value in row.items() if name not in _DERIVED}
+        fields["protocol"] = Protocol.from_dict(json.loads(fields["protocol"]))
+        fields["status"] = Status(fields["status"])
+        fields["image_scores"] = tuple(fields["image_scores"])
+        fields["trajectory"] = tuple((point["seconds"], point["score"]) for point in fields["trajectory"])
+        return Result(**fields)

@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from qttseg.cli import backbone, bench, collect, datasets, demo, meta, predict, predictors, replay, results, tune
+from qttseg.cli import (
+    backbone,
+    bench,
+    collect,
+    datasets,
+    demo,
+    meta,
+    predict,
+    predictors,
+    prompt_learning,
+    replay,
+    results,
+    tune,
+)
 from qttseg.cli.console import complain
 from qttseg.errors import QttSegError
 
@@ -20,7 +33,7 @@ app = typer.Typer(
 )
 for module in (tune, predict, predictors, bench, results, replay, demo):
     module.add_commands(app)
-for module in (collect, datasets, meta, backbone):
+for module in (collect, datasets, meta, backbone, prompt_learning):
     app.add_typer(module.app)
 app.add_typer(predictors.app)
 

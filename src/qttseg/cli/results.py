@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
@@ -13,8 +13,9 @@ from qttseg.cli.console import err, out
 from qttseg.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from qttseg.benchmark.prompt_learning.rows import Row
     from qttseg.benchmark.results import Result
     from qttseg.benchmark.tables import Table
 
@@ -34,6 +35,19 @@ class FigureFormat(StrEnum):
     PNG = "png"
     SVG = "svg"
 
+
+class OfMethod(Protocol):
+    """What a method gave."""
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        ...
+
+
+_MAKING = "docs/prompt-learning.md tells how to make some"
+
+Tested = TypeVar("Tested", bound=OfMethod)
 
 tables = typer.Typer(name="tables", help="Print tables of benchmark results.", no_args_is_help=True)
 
@@ -84,6 +98,22 @@ def summary(
     for group in comparable(_found(results, methods, datasets)):
         made += [summary_table(group), *([duel_table(group)] if duels(group) else [])]
     _print(made, format_, out_file)
+
+
+@tables.command("prompt-learning", epilog="Example: qttseg tables prompt-learning --results results")
+def prompt_learning(
+    results: options.Results = options.RESULTS,
+    methods: Methods = None,
+    datasets: Datasets = None,
+    format_: Printed = TableFormat.TERMINAL,
+    out_file: OutFile = None,
+) -> None:
+    """Methods that learn what a prompt means (arXiv 2403.09199) on each task, that paper's figures beside."""
+    from qttseg.benchmark.prompt_learning.averages import comparable
+    from qttseg.benchmark.prompt_learning.tables import overview, task_tables
+
+    groups = comparable(found_trials(results, methods, datasets))
+    _print((table for group in groups for table in (overview(group), *task_tables(group))), format_, out_file)
 
 
 def figures(
@@ -144,8 +174,35 @@ def _found(results: str, methods: str | None, datasets: str | None) -> tuple[Res
     found = ResultStore(results).results()
     if not found:
         raise BenchmarkError(f"no results in {results}; run qttseg bench first")
+    mend = f"run qttseg bench --datasets {datasets} first"
+    return _chosen(found, results, methods, datasets, name_of=lambda result: result.dataset, mend=mend)
+
+
+def found_trials(results: str, methods: str | None, datasets: str | None) -> tuple[Row, ...]:
+    """Return the trials of prompt learning in `results`, of these methods and datasets only where some are named.
+
+    Raises:
+        BenchmarkError: there are none.
+    """
+    from qttseg.benchmark.prompt_learning.store import TrialStore
+
+    found = TrialStore(results).newest()
+    if not found:
+        raise BenchmarkError(f"no trials of prompt learning in {results}; {_MAKING}")
+    return _chosen(found, results, methods, datasets, name_of=lambda row: row.task, mend=_MAKING)
+
+
+def _chosen(
+    found: tuple[Tested, ...],
+    results: str,
+    methods: str | None,
+    datasets: str | None,
+    *,
+    name_of: Callable[[Tested], str],
+    mend: str,
+) -> tuple[Tested, ...]:
     if datasets is not None:
-        found = _of_suite(found, datasets)
+        found = _of_suite(found, datasets, name_of=name_of, mend=mend)
     if methods is None:
         return found
     wanted, held = options.listed(methods), {result.method for result in found}
@@ -155,7 +212,7 @@ def _found(results: str, methods: str | None, datasets: str | None) -> tuple[Res
     return tuple(result for result in found if result.method in wanted)
 
 
-def _of_suite(found: Sequence[Result], text: str) -> tuple[Result, ...]:
+def _of_suite(found: Sequence[Tested], text: str, *, name_of: Callable[[Tested], str], mend: str) -> tuple[Tested, ...]:
     """Return the results on the datasets of a suite, with a word on those that have none.
 
     Raises:
@@ -164,12 +221,12 @@ def _of_suite(found: Sequence[Result], text: str) -> tuple[Result, ...]:
     from qttseg.metadata.suites import open_suite
 
     names = open_suite(text).names
-    lacking = sorted(names - {result.dataset for result in found})
+    lacking = sorted(names - set(map(name_of, found)))
     if len(lacking) == len(names):
-        raise BenchmarkError(f"no results on {text}; run qttseg bench --datasets {text} first")
+        raise BenchmarkError(f"no results on {text}; {mend}")
     if lacking:
         err.print(f"[yellow]no results on[/] {', '.join(lacking)}", highlight=False, soft_wrap=True)
-    return tuple(result for result in found if result.dataset in names)
+    return tuple(result for result in found if name_of(result) in names)
 
 
 def _print(made: Iterable[Table], format_: TableFormat, out_file: Path | None) -> None:

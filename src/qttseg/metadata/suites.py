@@ -41,7 +41,8 @@ def open_suite(text: str) -> Suite:
 
     Args:
         text: A comma-separated mix of dataset names, folders, `paper13` (the paper's datasets), `procedural13` (all
-            procedural datasets), `procedural4` (three binary ones and a multiclass one), `folders:PATH` (each dataset
+            thirteen procedural datasets in the paper's manner), `procedural4` (three binary ones and a multiclass one),
+            `prompt-learning` (three procedural ones on which a point is ambiguous), `folders:PATH` (each dataset
             folder directly below `PATH`), and TOML files whose list `datasets` holds any of these, folders as seen
             from the file.
 

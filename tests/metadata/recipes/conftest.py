@@ -239,10 +239,29 @@ def building() -> Tree:
     return tree
 
 
+CELEBA_PARTS = (
+    "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip", "hair",
+    "hat", "ear_r", "neck_l", "neck", "cloth",
+)  # fmt: skip
+
+
+def celebamask_hq() -> Tree:
+    """Portraits 0, 12 and 2000: a column of two pixels for each part, all of them within the skin."""
+    tree = {}
+    for n in (0, 12, 2000):
+        tree[f"CelebAMask-HQ/CelebA-HQ-img/{n}.jpg"] = photo(n, "JPEG", (2 * HEIGHT, 4 * len(CELEBA_PARTS)))
+        for place, part in enumerate(CELEBA_PARTS):
+            mask = np.zeros((HEIGHT, 2 * len(CELEBA_PARTS), 3), np.uint8)
+            mask[:, 0 if part == "skin" else 2 * place : -2 if part == "skin" else 2 * place + 2] = 255
+            tree[f"CelebAMask-HQ/CelebAMask-HQ-mask-anno/{n // 2000}/{n:05d}_{part}.png"] = encoded(mask)
+    return tree
+
+
 TREES: dict[str, Callable[[], Tree]] = {
     "polyp": polyp, "lesion": lesion, "leaf": leaf, "covid": covid, "eyes": eyes, "fiber": fiber, "cardiac": cardiac,
     "chest": chest, "chest_labels": chest_labels, "montgomery": montgomery, "US": ultrasound,
     "human_parsing": human_parsing, "golf": golf, "terrain": terrain, "cholec": cholec, "building": building,
+    "celebamask_hq": celebamask_hq,
 }  # fmt: skip
 
 

@@ -30,6 +30,12 @@ def added(name: str, *paths: Path, rules: Sequence[str] = (), accept: str = SMAL
     return resolve_dataset(name)
 
 
+def png(pixels: np.ndarray | Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
 def quarter(dataset: Dataset, index: int = 0) -> bool:
     """Whether the left quarter of the mask, and only that, is foreground."""
     mask = dataset[index].mask
@@ -120,6 +126,54 @@ def test_a_set_without_background_loses_no_class_and_its_broken_file_is_left_out
     assert dataset.groups == ("51", "51", "52", "53")
 
 
+ANNO = "CelebAMask-HQ/CelebAMask-HQ-mask-anno/0"
+
+
+def test_parts_are_painted_over_each_other_and_enlarged(archive: Archive) -> None:
+    dataset = added("celebamask_hq", archive("celebamask_hq"))
+    assert dataset.names == ("0", "12", "2000")
+    assert dataset.classes == ("background", "skin", "hair", "eyes", "nose", "mouth")
+    for sample in dataset:
+        assert sample.mask.shape == sample.image.shape[:2] == (24, 72)
+        row = sample.mask[-1, ::4].tolist()  # in the order of the parts
+        assert row == [1, 4, 0, 3, 3, 1, 1, 0, 0, 5, 5, 5, 2, 0, 0, 0, 0, 0]
+    every = add_by_all_parts(archive)
+    assert every[0].mask[0, ::4].tolist() == list(range(1, 19))
+
+
+def add_by_all_parts(archive: Archive) -> Dataset:
+    shutil.rmtree(resolve_dataset("celebamask_hq").source.pairs["0"][0].parents[1])  # type: ignore[attr-defined]
+    return added("celebamask_hq", archive("celebamask_hq"), rules=("variant=parts18",))
+
+
+def test_a_portrait_need_not_show_all_parts(archive: Archive) -> None:
+    hidden = {f"{ANNO}/00012_{part}.png": None for part in ("eye_g", "hat", "nose", "l_ear", "neck_l")}
+    mask = added("celebamask_hq", archive("celebamask_hq", hidden))[1].mask
+    assert mask[0, 4] == mask[0, 8] == mask[0, 28] == mask[0, 52] == 1  # nothing lies on the skin there
+    assert mask[0, 12] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "detail"),
+    [
+        ({"CelebAMask-HQ/CelebA-HQ-img/12.jpg": None}, "unpaired", f"18 masks (celebamask_hq/{ANNO}/00012_skin.png, "),
+        ({f"{ANNO}/00012_tail.png": png(np.zeros((12, 36), np.uint8))}, "unpaired", "1 masks (celebamask_hq/CelebAMask-HQ/CelebAMask-HQ-mask-anno/0/00012_tail.png) of parts that the recipe does not know"),
+        ({"CelebAMask-HQ/CelebA-HQ-img/13.jpg": png(np.zeros((24, 72), np.uint8))}, "unpaired", "13.jpg) without a mask"),
+        ({"CelebAMask-HQ/CelebAMask-HQ-mask-anno/1/00012_skin.png": png(np.zeros((12, 36), np.uint8))}, "doubled", "1/00012_skin.png"),
+        ({f"{ANNO}/00012_skin.png": png(np.zeros((5, 36), np.uint8))}, "unreadable", "differ in size"),
+        ({f"{ANNO}/00012_skin.png": b"\x89PNG"}, "unreadable", "00012_skin.png"),
+        ({"CelebAMask-HQ/CelebA-HQ-img/12.jpg": png(np.zeros((60, 20), np.uint8))}, "mismatch", "12.jpg"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_files_of_parts_is_named(
+    archive: Archive, changes: dict, kind: str, detail: str
+) -> None:
+    with pytest.raises(DatasetError) as caught:
+        added("celebamask_hq", archive("celebamask_hq", changes))
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert any(line.startswith(f"{kind}:") and detail in line for line in lines), lines
+
+
 def test_an_unknown_layout_shows_what_is_there_and_goes_on_by_rules(archive: Archive) -> None:
     file = archive("cardiac")
     with pytest.raises(DatasetError, match=r"does not know how the files lie") as caught:
@@ -165,12 +219,6 @@ def test_the_images_travel_as_the_same_bytes_with_all_that_is_known_of_them(arch
     assert described["rules"] == {"accept": SMALL}
     assert described["differences_accepted"] == ["counts: 4 pairs, 588 expected"]
     assert described["licence"] == recipe_of("leaf").licence
-
-
-def png(pixels: np.ndarray | Image.Image, **options: object) -> bytes:
-    stream = io.BytesIO()
-    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(stream, "PNG", **options)
-    return stream.getvalue()
 
 
 GREY = np.full((12, 16), 90, np.uint8)

@@ -47,7 +47,7 @@ def test_every_recipe_is_read_and_says_how_to_get_it(name: str) -> None:
     assert recipe.unsure or recipe.trust == "high"
 
 
-def test_the_recipes_are_the_papers_thirteen_and_one_more() -> None:
+def test_the_recipes_are_the_papers_thirteen_and_two_more() -> None:
     assert {file.stem for file in RECIPES.glob("*.toml")} == set(NAMES)
     assert set(PAPER13) == set(FIGURES)
     assert [len(recipe_of(name).main.classes) == 2 for name in PAPER13] == [True] * 8 + [False] * 5
@@ -77,6 +77,9 @@ def test_an_unknown_name_brings_near_ones() -> None:
         ('client = "kaggle"', 'client = "web"', "names no address"),
         ('trust = "low"', 'trust = "none"', "unknown trust 'none'"),
         ('masks = ["masks/{n}.png"]', 'masks = ["masks/{m}.png"]', "share no place"),
+        ('kind = "threshold"', 'kind = "parts"', "needs the table parts"),
+        ('kind = "threshold"', 'kind = "parts", parts = { wing = 1 }', r"one template with the place \{part\}"),
+        ('kind = "threshold"', 'kind = "parts", parts = { wing = 2 }', r"place \{part\}|class ids \[2\]"),
         ('masks = ["masks/{n}.png"]', "", "go together"),
         ("[variants.all]", "[variant.all]", "unknown key|at least one variant"),
         ('title = "T"', "title = T", "cannot be read as a recipe"),

@@ -75,16 +75,20 @@ class Item:
         image = read_image(self.origin) if isinstance(self.image, Path) else read_image(self.origin, self.image())
         mask = self.mask()
         if image.shape[:2] != mask.shape:
-            mask = _resized(self.origin, image, mask)
+            mask = at_size(self.origin, (image.shape[0], image.shape[1]), mask)
         unknown = unknown_ids(mask, classes)
         if unknown:
             raise DatasetError(f"{self.origin}: class ids {unknown} in its mask are not among the {classes} classes")
         return Sample(image=image, mask=mask, name=self.name)
 
 
-def _resized(origin: Path, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the mask at the image's size, by nearest neighbour, if it has the image's shape."""
-    (height, width), (own_height, own_width) = image.shape[:2], mask.shape
+def at_size(origin: Path, size: tuple[int, int], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the mask at the image's height and width, by nearest neighbour.
+
+    Raises:
+        DatasetError: it has not the image's shape.
+    """
+    (height, width), (own_height, own_width) = size, mask.shape
     if abs(height * own_width - width * own_height) > max(height, width, own_height, own_width):
         raise DatasetError(
             f"{origin}: {describe_mismatch((height, width), (own_height, own_width))}; export the mask at the image's size and turn"

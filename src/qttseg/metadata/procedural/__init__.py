@@ -1,1 +1,1 @@
-"""Thirteen drawn datasets in the manner of the paper's domains: nothing to download, the same pixels everywhere."""
+"""Drawn datasets in the manner of two papers' domains: nothing to download, the same pixels everywhere."""

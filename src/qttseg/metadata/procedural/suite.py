@@ -1,4 +1,4 @@
-"""The procedural suite: thirteen datasets by the names of the paper's, drawn on demand from a seed."""
+"""The procedural suites, drawn on demand: thirteen datasets by the names of the paper's, three for prompt learning."""
 
 from __future__ import annotations
 
@@ -79,14 +79,19 @@ RECIPES = {
         classes=("abdominal wall", "liver", "gallbladder", "fat", "grasper", "hook"),
         group_size=12,
     ),
+    "faces": Recipe(room="portraits", function="faces", classes=("skin", "hair", "eyes", "nose", "mouth")),
+    "banners": Recipe(room="streets", function="banners", classes=("banner",)),
+    "plates": Recipe(room="streets", function="plates", classes=("number plate",)),
 }
 
 NAMES = tuple(PREFIX + name for name in RECIPES)
 
 SUITES = {
-    "procedural13": NAMES,
+    "procedural13": NAMES[:13],
     "procedural4": tuple(PREFIX + name for name in ("polyp", "leaf", "chest", "golf")),
+    "prompt-learning": NAMES[13:],
 }
+"""The paper's thirteen in its order, four of them, and the tasks of the paper on prompt learning (arXiv 2403.09199)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ PAPER13 = (
 )  # fmt: skip
 """The paper's datasets, in its order: eight binary, five multiclass (QTT-SEG, appendix B)."""
 
-NAMES = (*PAPER13, "building")
+NAMES = (*PAPER13, "building", "celebamask_hq")
 
 
 @cache

@@ -63,6 +63,8 @@ def _of_files(variant: Variant, pairing: Pairing) -> Found:
         yield "unpaired", f"{_some(pairing.images_alone, 'images')} without a mask{expected}; left out"
     if pairing.masks_alone:
         yield "unpaired", f"{_some(pairing.masks_alone, 'masks')} without an image; left out"
+    if pairing.strange:
+        yield "unpaired", f"{_some(pairing.strange, 'masks')} of parts that the recipe does not know; left out"
     if pairing.doubled:
         yield "doubled", f"{_some(pairing.doubled, 'files')} with the key of another file; the first of each is taken"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from qttseg.errors import DatasetError
 from qttseg.metadata.folders import describe_mismatch
+from qttseg.metadata.formats.items import at_size
 from qttseg.metadata.formats.writing import FolderWriter
 from qttseg.metadata.images import read_header, read_image, turned
 from qttseg.metadata.recipes.masks import decode
@@ -56,10 +58,13 @@ def convert(name: str, pair: Pair, files: Files, code: MaskCode, writer: FolderW
     try:
         image = read_image(source)
         size = (image.shape[0], image.shape[1])
-        mask = decode([files[path] for path in pair.masks], code, size=size)
+        mask = decode([files[path] for path in pair.masks], code, size=size, parts=pair.parts)
     except DatasetError as error:
         return Item(kind="unreadable", fault=str(error))
     ids = _turned(mask.ids, size, source)
+    if code.scaled:
+        with suppress(DatasetError):  # one of another shape is named as a mismatch
+            ids = at_size(source, size, ids)
     if ids.shape != size:
         return Item(
             kind="mismatch", fault=f"{pair.image}: {describe_mismatch(size, (ids.shape[0], ids.shape[1]))}", size=size

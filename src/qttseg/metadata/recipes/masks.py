@@ -36,13 +36,14 @@ class Decoded:
     strays: Counter[str]
 
 
-def decode(files: Sequence[Path], code: MaskCode, *, size: tuple[int, int]) -> Decoded:
-    """Return the mask in these files, united where there are several.
+def decode(files: Sequence[Path], code: MaskCode, *, size: tuple[int, int], parts: Sequence[str] = ()) -> Decoded:
+    """Return the mask in these files, united where there are several, or painted part by part.
 
     Args:
         files: At least one.
         code: How they say which class a pixel has.
         size: Height and width of the image, at which polygons are drawn.
+        parts: Which part each file is of, in the order of painting; none where each file is a whole mask.
 
     Raises:
         DatasetError: a file cannot be read, or the files differ in size.
@@ -52,7 +53,12 @@ def decode(files: Sequence[Path], code: MaskCode, *, size: tuple[int, int]) -> D
     for file, mask in zip(files[1:], masks[1:], strict=True):
         if mask.ids.shape != first.ids.shape:
             raise DatasetError(f"{file}: the masks of one image differ in size; export them alike")
-    ids = np.maximum.reduce([mask.ids for mask in masks])
+    if parts:
+        ids = np.zeros_like(first.ids)
+        for part, mask in zip(parts, masks, strict=True):
+            ids[mask.ids > 0] = code.parts[part]
+    else:
+        ids = np.maximum.reduce([mask.ids for mask in masks])
     return Decoded(ids=ids, strays=sum((mask.strays for mask in masks), Counter()))
 
 
@@ -62,7 +68,7 @@ def _decode(file: Path, code: MaskCode, size: tuple[int, int]) -> Decoded:
     if code.kind == "values":
         return _looked_up(read_mask(file), code)
     colours = read_image(file)
-    if code.kind == "threshold":
+    if code.kind in ("threshold", "parts"):
         return _thresholded(colours, code)
     if code.kind == "nonblack":
         return Decoded(ids=np.asarray(colours.any(axis=2), np.uint8), strays=Counter())

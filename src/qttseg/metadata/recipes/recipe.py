@@ -12,7 +12,7 @@ from qttseg.metadata.datasets import IGNORE, Task
 from qttseg.metadata.recipes.templates import Template
 
 Client = Literal["kaggle", "huggingface", "web"]
-MaskKind = Literal["threshold", "nonblack", "values", "palette", "geojson", "unknown"]
+MaskKind = Literal["threshold", "nonblack", "values", "palette", "geojson", "parts", "unknown"]
 Trust = Literal["high", "medium", "low"]
 DifferenceKind = Literal[
     "counts", "unpaired", "doubled", "sizes", "mismatch", "unreadable", "values", "classes", "groups", "duplicates"
@@ -70,10 +70,14 @@ class MaskCode:
     Attributes:
         kind: `threshold`: above `above` in equal channels; `nonblack`: any colour but black; `values`: one number a
             pixel, looked up; `palette`: a colour a pixel, looked up; `geojson`: polygons of the one class;
+            `parts`: a file for each part that an image shows, named by the place `part`, black but for the part;
             `unknown`: the conversion stops and shows what the masks hold.
         above: For `threshold`: the largest background value.
         values: For `values`: mask value → class id.
         colours: For `palette`: red, green, blue, class id.
+        parts: For `parts`: name → class id, in the order in which they are painted, later ones over earlier ones.
+        scaled: Whether a mask of the image's shape but another size is brought to the image's size, by nearest
+            neighbour.
         distance: For `palette`: furthest Euclidean distance in RGB at which a colour still counts as its nearest.
         ignore: For `values`: mask values that mean "neither trained on nor scored".
         stray: Largest share of all pixels, in [0, 1], that may have a value outside the code. They are thresholded
@@ -86,6 +90,8 @@ class MaskCode:
     above: int = 127
     values: Mapping[int, int] = field(default_factory=dict)
     colours: tuple[tuple[int, int, int, int], ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
+    scaled: bool = False
     distance: float = 0.0
     ignore: tuple[int, ...] = ()
     stray: float = 0.0
@@ -99,10 +105,14 @@ class MaskCode:
             DatasetError: the kind is unknown or lacks its table.
         """
         _one_of("mask kind", self.kind, MaskKind)
-        for kind, table in (("values", self.values), ("palette", self.colours)):
-            if self.kind == kind and not table:
-                name = "values" if kind == "values" else "colours"
-                raise DatasetError(f"a mask of kind {kind} needs the table {name}")
+        tables = {
+            "values": ("values", self.values),
+            "palette": ("colours", self.colours),
+            "parts": ("parts", self.parts),
+        }
+        name, table = tables.get(self.kind, ("", True))
+        if not table:
+            raise DatasetError(f"a mask of kind {self.kind} needs the table {name}")
 
     def classes(self) -> set[int]:
         """The class ids that the code can give, 255 aside; empty where not yet known."""
@@ -110,6 +120,8 @@ class MaskCode:
             return set(self.values.values()) - {IGNORE}
         if self.kind == "palette":
             return {colour[3] for colour in self.colours} - {IGNORE}
+        if self.kind == "parts":
+            return {0, *self.parts.values()} - {IGNORE}
         return set() if self.kind == "unknown" else {0, 1}
 
 
@@ -174,7 +186,7 @@ class Variant:
         """Reject a variant that contradicts itself.
 
         Raises:
-            DatasetError: images and masks share no place, the mask code names a class that is not there, or a
+            DatasetError: images and masks share no place, parts have none, the mask code names a class that is not there, or a
                 difference is unknown.
         """
         if bool(self.images) != bool(self.masks):
@@ -187,6 +199,8 @@ class Variant:
                 raise DatasetError(
                     f"the templates {self.images!r} and {list(self.masks)} share no place that could pair them"
                 )
+        if self.mask.kind == "parts" and not (len(self.masks) == 1 and "part" in Template(self.masks[0]).places):
+            raise DatasetError("masks of kind parts need one template with the place {part}")
         unknown = sorted(self.mask.classes() - set(range(len(self.classes))))
         if unknown:
             raise DatasetError(
