@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from qttseg import __version__
 from qttseg.benchmark.gallery import Gallery
 from qttseg.benchmark.methods.catalogue import method
 from qttseg.benchmark.methods.interface import BenchmarkTask, Method
+from qttseg.benchmark.provenance import decisive_versions
 from qttseg.benchmark.results import Job, Result, Status
 from qttseg.benchmark.sealing import seal
 from qttseg.errors import BudgetError
@@ -22,9 +20,6 @@ from qttseg.metadata.splits import draw_split
 if TYPE_CHECKING:
     from qttseg.pipelines.backbones import Backbone
     from qttseg.predictors.registry import Registry
-
-_DECISIVE = ("torch", "segment-anything", "peft", "gpytorch", "numpy")
-"""Packages whose versions can change a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +86,7 @@ class Arena:
             result,
             warm_start_seconds=result.warm_start_seconds + self.backbone_seconds,
             machine=describe_machine(self.backbone.device),
-            versions={**_versions(), **result.versions},
+            versions={**decisive_versions(), **result.versions},
             finished_at=time.time(),
         )
 
@@ -156,8 +151,3 @@ class Apart:
         registry = None if self.registry is None else Registry(self.registry)
         arena = Arena.load(job.backbone, device=self.device, registry=registry, gallery=self.gallery)
         return arena.run(job, method(job.method), dataset)
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in _DECISIVE}
-    return {"qttseg": __version__, "python": platform.python_version(), **packages}

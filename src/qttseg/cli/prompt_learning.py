@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qttseg.cli import options
-from qttseg.cli.console import out
+from qttseg.cli.console import err, out
 from qttseg.cli.results import Datasets, FigureFormat, Methods, found_trials
 from qttseg.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from qttseg.benchmark.prompt_learning.rows import Row
 
 app = typer.Typer(
     name="prompt-learning",
@@ -19,9 +24,57 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep the group a group while it has one command."""
+class Study(StrEnum):
+    """What is compared."""
+
+    COMPARE = "compare"
+    SENSITIVITY = "sensitivity"
+    AMOUNTS = "amounts"
+    TRANSFER = "transfer"
+
+
+@app.command(epilog="Example: qttseg prompt-learning run compare --datasets prompt-learning --prompts point,box")
+def run(
+    study: Annotated[Study, typer.Argument(help="What is compared: methods, prompts, amounts of data, siblings.")],
+    datasets: options.Datasets = "prompt-learning",
+    methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "sam,oracle,sam-f,lora,plm,plm+pmm",
+    prompts: Annotated[str, typer.Option(help="point, box or both, by commas.")] = "point",
+    images: Annotated[int, typer.Option(help="Training images.", min=1)] = 80,
+    test_images: Annotated[int, typer.Option(help="Most test images.", min=1)] = 100,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = 20,
+    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...", min=1)] = 1,
+    draws: Annotated[int, typer.Option(help="Draws of the test prompts (sensitivity).", min=2)] = 5,
+    backbone: options.Backbone = "sam-nano",
+    device: options.Device = "cpu",
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Train and ask what a study needs; a second call does only what is missing."""
+    from qttseg.benchmark.prompt_learning import plans
+    from qttseg.benchmark.prompt_learning.store import TrialStore
+    from qttseg.benchmark.prompt_learning.trials import Laboratory
+    from qttseg.metadata.protocol import Protocol
+    from qttseg.metadata.suites import resolve_suite
+    from qttseg.pipelines.loading import load_backbone
+
+    asked = {"methods": options.listed(methods), "prompts": options.listed(prompts), "images": images, "seeds": seeds}
+    make = {
+        Study.COMPARE: plans.compared,
+        Study.SENSITIVITY: partial(plans.sensitivity, draws=draws),
+        Study.AMOUNTS: plans.amounts,
+        Study.TRANSFER: plans.transfer,
+    }[study]
+    plan = make(resolve_suite(datasets), **asked)
+    laboratory = Laboratory(
+        backbone=load_backbone(backbone, device=device),
+        protocol=Protocol(images=round(images / 0.8), test_images=test_images, epochs=epochs),
+    )
+
+    def tell(row: Row, done: int, total: int) -> None:
+        score = f"{row.miou:.3f}" if row.miou is not None else row.reason
+        err.print(f"{done}/{total} {row.method} on {row.task}, {row.prompt}: {score}", markup=False, highlight=False)
+
+    made, skipped = laboratory.run(plan, TrialStore(results), on_progress=tell)
+    out.print(f"{made} trials made, {skipped} were there → {results}; qttseg tables prompt-learning shows them")
 
 
 @app.command(epilog="Example: qttseg prompt-learning figures --results results --out figures")

@@ -106,7 +106,7 @@ def label_maps(
         place = torch.tensor([i for group in groups for i in group], device=stacked.device).argsort()
         stacked = stacked[..., place, :, :]
     pieces = stacked.split([len(own) for own in prompts], dim=-3)
-    return [_label_map(piece, tuple(own), extent) for piece, own, extent in zip(pieces, prompts, extents, strict=True)]
+    return [label_map(piece, tuple(own), extent) for piece, own, extent in zip(pieces, prompts, extents, strict=True)]
 
 
 def _alike(prompts: Sequence[Prompt]) -> list[list[int]]:
@@ -121,7 +121,7 @@ def _chunks(indices: list[int], size: int) -> list[list[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _label_map(logits: Tensor, classes: tuple[int, ...], extent: Extent) -> NDArray[np.uint8]:
+def label_map(logits: Tensor, classes: tuple[int, ...], extent: Extent) -> NDArray[np.uint8]:
     """Return, for each pixel, the class with the highest positive logit (… × c × h × w), or 0 (SAM's own upsampling)."""
     if not classes:
         return np.zeros((*logits.shape[:-3], extent.height, extent.width), np.uint8)

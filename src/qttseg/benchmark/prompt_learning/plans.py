@@ -1,0 +1,132 @@
+"""Which trainings and questions each study of prompt learning consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+from qttseg.benchmark.prompt_learning.rows import METHODS, Prompt
+from qttseg.errors import BenchmarkError
+from qttseg.metadata.configurations import Configuration, Value
+
+UNTRAINED = ("sam", "oracle")
+"""Methods that are not trained."""
+
+_COMMON: Mapping[str, Value] = {
+    "lr": 1e-3, "weight_decay": 1e-5, "sched": "cosine", "loss": "focal+dice+iou",
+    "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0,
+}  # fmt: skip
+CONFIGURATIONS: Mapping[str, Configuration] = {
+    "sam-f": Configuration({**_COMMON, "adapter": "decoder"}),
+    "lora": Configuration({**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}),
+    "plm": Configuration({**_COMMON, "adapter": "plm", "plm_depth": 1}),
+    "plm+pmm": Configuration({**_COMMON, "adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64}),
+}
+"""How each method is trained: alike, but for what is trained."""
+
+SHARES = (0.1, 0.25, 0.5, 1.0)
+"""Amounts of data that are compared."""
+
+NOISES = (0.0, 0.05, 0.1, 0.2)
+"""By up to which shares of its size each side of a box is moved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A model of a method.
+
+    Attributes:
+        method: One of `METHODS`.
+        source: Name or folder of the dataset it is trained on.
+        images: Training images; 0 for methods that are not trained.
+        seed: Draw of these images, and of all else that training draws.
+        prompt: How it is prompted while it is trained.
+    """
+
+    method: str
+    source: str
+    images: int
+    seed: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How a model is asked: see `rows.Trial`."""
+
+    task: str
+    prompt: Prompt
+    noise: float = 0.0
+    draw: int = 0
+
+
+Plan = Mapping[Training, Sequence[Question]]
+
+
+def compared(
+    tasks: Sequence[str], *, methods: Sequence[str], prompts: Sequence[Prompt], images: int, seeds: int
+) -> Plan:
+    """Return the comparison of methods on each task: trained and asked with the same kind of prompt."""
+    return {
+        training: (Question(task=training.source, prompt=training.prompt, draw=training.seed),)
+        for training in _trainings(tasks, methods, prompts, (images,), seeds)
+    }
+
+
+def amounts(
+    tasks: Sequence[str], *, methods: Sequence[str], prompts: Sequence[Prompt], images: int, seeds: int
+) -> Plan:
+    """Return the comparison again, on growing shares of the training images."""
+    counts = tuple(sorted({max(1, round(share * images)) for share in SHARES}))
+    return {
+        training: (Question(task=training.source, prompt=training.prompt, draw=training.seed),)
+        for training in _trainings(tasks, methods, prompts, counts, seeds)
+    }
+
+
+def sensitivity(
+    tasks: Sequence[str], *, methods: Sequence[str], prompts: Sequence[Prompt], images: int, seeds: int, draws: int
+) -> Plan:
+    """Return questions about many draws of prompts: points anywhere in the mask, boxes moved by shares of their size."""
+    return {
+        training: tuple(
+            Question(task=training.source, prompt=training.prompt, noise=noise, draw=draw)
+            for noise in (NOISES if training.prompt == "box" else (0.0,))
+            for draw in range(draws)
+        )
+        for training in _trainings(tasks, methods, prompts, (images,), seeds)
+    }
+
+
+def transfer(
+    tasks: Sequence[str], *, methods: Sequence[str], prompts: Sequence[Prompt], images: int, seeds: int
+) -> Plan:
+    """Return trainings on each task that are asked about every task, their own among them.
+
+    Raises:
+        BenchmarkError: there is only one task.
+    """
+    if len(tasks) < 2:
+        raise BenchmarkError("transfer goes from one task to another; name at least two that have the same classes")
+    siblings = {source: [other for one, other in permutations(tasks, 2) if one == source] for source in tasks}
+    return {
+        training: tuple(
+            Question(task=task, prompt=training.prompt, draw=training.seed)
+            for task in (training.source, *(siblings[training.source] if training.images else ()))
+        )
+        for training in _trainings(tasks, methods, prompts, (images,), seeds)
+    }
+
+
+def _trainings(
+    tasks: Sequence[str], methods: Sequence[str], prompts: Sequence[Prompt], counts: Sequence[int], seeds: int
+) -> Iterator[Training]:
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise BenchmarkError(f"unknown method {', '.join(unknown)}; known are {', '.join(METHODS)}")
+    for task, method, prompt, count, seed in product(tasks, methods, prompts, counts, range(seeds)):
+        if method not in UNTRAINED:
+            yield Training(method=method, source=task, images=count, seed=seed, prompt=prompt)
+        elif count == counts[0]:
+            yield Training(method=method, source=task, images=0, seed=seed, prompt=prompt)
