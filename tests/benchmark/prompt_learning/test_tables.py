@@ -130,6 +130,9 @@ def test_the_newest_settings_count(trial: Make) -> None:
         trial("plm", 0.6, settings={"epochs": 9}, finished_at=2.0),
     ]
     assert overview(rows).rows[0].cells[0].mean == pytest.approx(0.6)
+    of_boxes = trial("plm", 0.7, prompt="box", images=40, settings={"trained with": "boxes"}, finished_at=3.0)
+    point, box = overview([*rows, of_boxes]).rows[0].cells
+    assert (point.mean, box.mean) == (pytest.approx(0.6), pytest.approx(0.7))
 
 
 def test_backbones_do_not_mix(trial: Make) -> None:

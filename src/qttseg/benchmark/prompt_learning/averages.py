@@ -83,11 +83,11 @@ def comparable(rows: Iterable[Row]) -> tuple[tuple[Row, ...], ...]:
 
 
 def current(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Return the rows of each method's newest settings on each pair of source and task.
+    """Return the rows of each method's newest settings for each pair of source and task and each kind of prompt.
 
     A method that was tried with other settings before (longer, with another loss) would otherwise be averaged with itself.
     """
-    kinds = gathered(((row.method, row.source_fingerprint, row.task_fingerprint), row) for row in rows)
+    kinds = gathered(((row.method, row.source_fingerprint, row.task_fingerprint, row.prompt), row) for row in rows)
     kept: list[Row] = []
     for members in kinds.values():
         newest = max(members, key=lambda row: row.finished_at).settings
@@ -97,7 +97,9 @@ def current(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 def fullest(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Return the rows trained and tested on one dataset, of each method those trained on the most images."""
-    kinds = gathered(((row.method, row.task_fingerprint), row) for row in current(rows) if not row.transferred)
+    kinds = gathered(
+        ((row.method, row.task_fingerprint, row.prompt), row) for row in current(rows) if not row.transferred
+    )
     return tuple(
         row for members in kinds.values() for row in members if row.images == max(other.images for other in members)
     )

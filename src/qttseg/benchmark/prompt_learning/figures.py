@@ -25,6 +25,7 @@ from qttseg.benchmark.prompt_learning.studies import (
 from qttseg.benchmark.prompt_learning.tables import PROMPTS
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -200,8 +201,8 @@ def _finished(figure: Figure, panels: Sequence[Axes], label: str) -> None:
 
 
 def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    entries = {}
+    entries: dict[str, Artist] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
+        entries |= zip(labels, handles, strict=True)
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=4, frameon=False)

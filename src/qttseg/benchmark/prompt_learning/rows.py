@@ -48,7 +48,8 @@ class Trial:
         draw: Which draw of the test prompts.
         backbone: Name of the backbone.
         backbone_fingerprint: Hash of its weights; enters the id.
-        settings: Whatever else decides the work, as epochs or the weight of a loss; enters the id.
+        settings: Whatever else decides the work, as epochs, the weight of a loss or the prompts trained with; enters the
+            id. Of one method on one task and kind of prompt, tables and figures take the newest.
     """
 
     method: str
