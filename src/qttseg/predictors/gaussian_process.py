@@ -64,7 +64,10 @@ class Matern(gpytorch.Module):  # type: ignore[misc]
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Return the covariance of `x1` (`n x d`) and `x2` (`m x d`), `n x m`."""
         scale = self.log_scale.exp()
-        return matern(x1[:, self.columns] / scale, x2[:, self.columns] / scale)
+        one, two = x1[:, self.columns] / scale, x2[:, self.columns] / scale
+        if len(two) > 1 and bool((two == two[0]).all()):  # candidates are mostly asked about at one epoch
+            return matern(one, two[:1]).expand(-1, len(two))
+        return matern(one, two)
 
 
 class Deep(gpytorch.Module):  # type: ignore[misc]

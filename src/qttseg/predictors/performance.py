@@ -211,8 +211,8 @@ class _Target:
             partial: Whether they have shown scores.
         """
         warp = self.predictor.warp
-        normal = [warp.to_normal(scale.shares(scores)) if len(scores) else scores for scores in self.scores]
-        known = [(i, s, t) for i, z in enumerate(normal) for s, t in _answered(len(z)) if bool(s) == partial]
+        normal = {i: warp.to_normal(scale.shares(scores)) for i, scores in enumerate(self.scores) if len(scores)}
+        known = [(i, s, t) for i, z in normal.items() for s, t in _answered(len(z)) if bool(s) == partial]
         asked = self._ask(rows, epochs)
         answered = self._ask(np.array([i for i, _, _ in known], np.intp), np.array([t for _, _, t in known], np.intp))
         answers = np.array([normal[i][t - 1] for i, _, t in known])

@@ -23,6 +23,9 @@ from qttseg.predictors.gaussian_process import DeepKernelModel, Layout, fit_kern
 Array = NDArray[np.float64]
 
 _INDUCING = 200
+_AT_ONCE = 512
+"""Rows asked about at once: their covariances with the inducing points stay in a core's cache."""
+
 _JITTER = 1e-6
 
 
@@ -76,21 +79,28 @@ class SparseProcess:
             seen_x: Further rows to condition on, `m x columns`; m may be 0.
             seen_u: Their targets, `m`.
         """
-        kernel, noise = self._model.kernel, self._model.noise
-        mean, known = self._shared(x)
-        variance = kernel.variance + noise - known.square().sum(dim=0)
-        if len(seen_x):
-            seen_mean, seen_known = self._shared(seen_x)
-
-            def covariance(a: Tensor, b: Tensor, known_a: Tensor, known_b: Tensor) -> Tensor:
-                return kernel.shared(a, b) + kernel.own(a, b) - known_a.T @ known_b
-
-            own = covariance(seen_x, seen_x, seen_known, seen_known)
-            factor = _cholesky(own + noise * torch.eye(len(own), dtype=own.dtype))
-            further = torch.linalg.solve_triangular(factor, covariance(seen_x, x, seen_known, known), upper=False)
-            surprise = torch.linalg.solve_triangular(factor, (seen_u - seen_mean)[:, None], upper=False)
-            mean, variance = mean + further.T @ surprise[:, 0], variance - further.square().sum(dim=0)
+        known = self._conditioned(seen_x, seen_u) if len(seen_x) else None
+        moments = [self._moments(rows, known) for rows in x.split(_AT_ONCE)]
+        mean, variance = (torch.cat(parts) for parts in zip(*moments, strict=True))
         return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
+
+    def _conditioned(self, x: Tensor, u: Tensor) -> _Seen:
+        mean, known = self._shared(x)
+        covariance = self._model.kernel.shared(x, x) + self._model.kernel.own(x, x) - known.T @ known
+        factor = _cholesky(covariance + self._model.noise * torch.eye(len(x), dtype=x.dtype))
+        surprise = torch.linalg.solve_triangular(factor, (u - mean)[:, None], upper=False)[:, 0]
+        return _Seen(x=x, known=known, factor=factor, surprise=surprise)
+
+    def _moments(self, x: Tensor, seen: _Seen | None) -> tuple[Tensor, Tensor]:
+        """Return mean and variance at a few rows."""
+        kernel = self._model.kernel
+        mean, known = self._shared(x)
+        variance = kernel.variance + self._model.noise - known.square().sum(dim=0)
+        if seen is None:
+            return mean, variance
+        covariance = kernel.shared(seen.x, x) + kernel.own(seen.x, x) - seen.known.T @ known
+        further = torch.linalg.solve_triangular(seen.factor, covariance, upper=False)
+        return mean + further.T @ seen.surprise, variance - further.square().sum(dim=0)
 
     def _shared(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean at `x` (`n`) and what is known there (`m x n`)."""
@@ -123,6 +133,23 @@ class SparseProcess:
         except (KeyError, RuntimeError) as error:
             raise PredictorError(f"the saved Gaussian process is damaged: {error}") from error
         return cls(layout, model.eval(), inducing, weights, knowledge, temperature)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """Rows of the target that are conditioned on.
+
+    Attributes:
+        x: The rows, `m x columns`.
+        known: What the training datasets know of them.
+        factor: Cholesky factor of their covariance given that.
+        surprise: What is left of their targets, whitened.
+    """
+
+    x: Tensor
+    known: Tensor
+    factor: Tensor
+    surprise: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
