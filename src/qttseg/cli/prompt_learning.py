@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,21 +48,22 @@ def run(
     results: options.Results = options.RESULTS,
 ) -> None:
     """Train and ask what a study needs; a second call does only what is missing."""
-    from qttseg.benchmark.prompt_learning import plans
+    from qttseg.benchmark.prompt_learning.plans import planned
     from qttseg.benchmark.prompt_learning.store import TrialStore
     from qttseg.benchmark.prompt_learning.trials import Laboratory
     from qttseg.metadata.protocol import Protocol
     from qttseg.metadata.suites import resolve_suite
     from qttseg.pipelines.loading import load_backbone
 
-    asked = {"methods": options.listed(methods), "prompts": options.listed(prompts), "images": images, "seeds": seeds}
-    make = {
-        Study.COMPARE: plans.compared,
-        Study.SENSITIVITY: partial(plans.sensitivity, draws=draws),
-        Study.AMOUNTS: plans.amounts,
-        Study.TRANSFER: plans.transfer,
-    }[study]
-    plan = make(resolve_suite(datasets), **asked)
+    plan = planned(
+        study.value,
+        resolve_suite(datasets),
+        methods=options.listed(methods),
+        prompts=options.listed(prompts),
+        images=images,
+        seeds=seeds,
+        draws=draws,
+    )
     laboratory = Laboratory(
         backbone=load_backbone(backbone, device=device),
         protocol=Protocol(images=round(images / 0.8), test_images=test_images, epochs=epochs),

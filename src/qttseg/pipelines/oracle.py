@@ -39,4 +39,4 @@ def oracle_map(
 
 
 def _iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return np.count_nonzero(predicted & truth) / max(1, np.count_nonzero(predicted | truth))
+    return float(np.count_nonzero(predicted & truth)) / max(1, int(np.count_nonzero(predicted | truth)))

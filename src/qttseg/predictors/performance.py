@@ -95,7 +95,7 @@ class PerformancePredictor:
         prior = ScalePrior.of(list(scales.values()))
         predictor = cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
 
-        def without(number: int, key: str) -> Self:
+        def without(number: int, key: str) -> PerformancePredictor:
             others = ScalePrior.of([scale for other, scale in scales.items() if other != key])
             return replace(predictor, prior=others, fresh=fresh_without(number), partial=partial_without(number))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import cast, get_args
 
 from qttseg.benchmark.prompt_learning.rows import METHODS, Prompt
 from qttseg.errors import BenchmarkError
@@ -62,6 +63,33 @@ class Question:
 
 
 Plan = Mapping[Training, Sequence[Question]]
+
+
+def planned(
+    study: str,
+    tasks: Sequence[str],
+    *,
+    methods: Sequence[str],
+    prompts: Sequence[str],
+    images: int,
+    seeds: int,
+    draws: int,
+) -> Plan:
+    """Return the plan of the study `compare`, `amounts`, `sensitivity` or `transfer`; arguments as theirs.
+
+    Raises:
+        BenchmarkError: the study, a method or a kind of prompt is unknown, or there are too few tasks.
+    """
+    unknown = sorted(set(prompts) - set(get_args(Prompt)))
+    if unknown or not prompts:
+        raise BenchmarkError(f"unknown prompt {', '.join(unknown)!r}; known are {', '.join(get_args(Prompt))}")
+    kinds = cast("Sequence[Prompt]", prompts)
+    if study == "sensitivity":
+        return sensitivity(tasks, methods=methods, prompts=kinds, images=images, seeds=seeds, draws=draws)
+    studies = {"compare": compared, "amounts": amounts, "transfer": transfer}
+    if study not in studies:
+        raise BenchmarkError(f"unknown study {study!r}; known are {', '.join([*studies, 'sensitivity'])}")
+    return studies[study](tasks, methods=methods, prompts=kinds, images=images, seeds=seeds)
 
 
 def compared(
