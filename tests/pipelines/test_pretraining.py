@@ -8,7 +8,7 @@ from qttseg.pipelines.nano import NanoArchitecture
 from qttseg.pipelines.pretraining.drawing import draw
 from qttseg.pipelines.pretraining.training import PretrainingRecipe, pretrain
 
-SMALL = NanoArchitecture(resolution=64, width=32, depth=1, window=4, global_blocks=(0,), prompt_width=32)
+SMALL = NanoArchitecture(resolution=64, width=32, depth=1, heads=2, window=4, global_blocks=(0,), prompt_width=32)
 RECIPE = PretrainingRecipe(steps=5, finishing=2, rehearsal=1, coarse=1, batch=2, warm_up=2)
 
 

@@ -24,7 +24,7 @@ _BASE, _TOP = 0.5, 0.9
 _LEAST_WIDTH = 0.005
 """Below this, differences between configurations are noise."""
 
-_SCATTER, _NEAR, _TOGETHER = 0.3, 0.3, 0.6
+_SCATTER, _NEAR, _TOGETHER = 0.3, 0.3, 0.4
 """How far sorted scores lie from predicted quantiles, in widths for each unit of distance from 1 (plus `_NEAR`): each by
 itself, and all of a dataset together."""
 
