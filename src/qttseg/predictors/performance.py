@@ -213,13 +213,14 @@ class _Target:
         warp = self.predictor.warp
         normal = {i: warp.to_normal(scale.shares(scores)) for i, scores in enumerate(self.scores) if len(scores)}
         known = [(i, s, t) for i, z in normal.items() for s, t in _answered(len(z)) if bool(s) == partial]
-        asked = self._ask(rows, epochs)
-        answered = self._ask(np.array([i for i, _, _ in known], np.intp), np.array([t for _, _, t in known], np.intp))
+        which, after = np.array([i for i, _, _ in known], np.intp), np.array([t for _, _, t in known], np.intp)
         answers = np.array([normal[i][t - 1] for i, _, t in known])
         if not partial:
-            return self.predictor.fresh.predict(asked, answered, answers)
-        asked = self._continued(asked, [normal[i] for i in rows])
-        answered = self._continued(answered, [normal[i][:s] for i, s, _ in known])
+            return self.predictor.fresh.predict(self._ask(rows, epochs), self._ask(which, after), answers)
+        shown = [*(normal[i] for i in rows), *(normal[i][:s] for i, s, _ in known)]
+        both = self._ask(np.concatenate([rows, which]), np.concatenate([epochs, after]))
+        both = both.continued(shown, self.predictor.fresh.predict(both)[0])
+        asked, answered = both[np.arange(len(rows))], both[np.arange(len(rows), len(both))]
         return self.predictor.partial.predict(asked, answered, answers)
 
     def _ask(self, rows: NDArray[np.intp], target: NDArray[np.intp]) -> Questions:
@@ -231,10 +232,6 @@ class _Target:
             run=(_TARGET - rows).astype(np.float64),
             target=target.astype(np.float64),
         )
-
-    def _continued(self, questions: Questions, shown: Sequence[Array]) -> Questions:
-        """Return questions about partial curves, with what was expected of them."""
-        return questions.continued(shown, self.predictor.fresh.predict(questions)[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

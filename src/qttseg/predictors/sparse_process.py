@@ -85,27 +85,32 @@ class SparseProcess:
         return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
 
     def _conditioned(self, x: Tensor, u: Tensor) -> _Seen:
-        mean, known = self._shared(x)
-        covariance = self._model.kernel.shared(x, x) + self._model.kernel.own(x, x) - known.T @ known
+        points = torch.cat([self._inducing, x])
+        mean, known, shared = self._shared(points, x)
+        covariance = shared + self._model.kernel.own(x, x) - known.T @ known
         factor = _cholesky(covariance + self._model.noise * torch.eye(len(x), dtype=x.dtype))
         surprise = torch.linalg.solve_triangular(factor, (u - mean)[:, None], upper=False)[:, 0]
-        return _Seen(x=x, known=known, factor=factor, surprise=surprise)
+        return _Seen(x=x, points=points, known=known, factor=factor, surprise=surprise)
 
     def _moments(self, x: Tensor, seen: _Seen | None) -> tuple[Tensor, Tensor]:
         """Return mean and variance at a few rows."""
-        kernel = self._model.kernel
-        mean, known = self._shared(x)
-        variance = kernel.variance + self._model.noise - known.square().sum(dim=0)
+        mean, known, shared = self._shared(self._inducing if seen is None else seen.points, x)
+        variance = self._model.kernel.variance + self._model.noise - known.square().sum(dim=0)
         if seen is None:
             return mean, variance
-        covariance = kernel.shared(seen.x, x) + kernel.own(seen.x, x) - seen.known.T @ known
+        covariance = shared + self._model.kernel.own(seen.x, x) - seen.known.T @ known
         further = torch.linalg.solve_triangular(seen.factor, covariance, upper=False)
         return mean + further.T @ seen.surprise, variance - further.square().sum(dim=0)
 
-    def _shared(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean at `x` (`n`) and what is known there (`m x n`)."""
-        cross = self._model.kernel.shared(self._inducing, x)
-        return cross.T @ self._weights + self._model.mean.constant, self._knowledge @ cross
+    def _shared(self, points: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean at `x` (`n`), what is known there (`m x n`), and the covariance with further points.
+
+        Args:
+            points: The `m` inducing points and any number of others.
+            x: Inputs, `n x columns`.
+        """
+        cross, further = self._model.kernel.shared(points, x).tensor_split([len(self._inducing)])
+        return cross.T @ self._weights + self._model.mean.constant, self._knowledge @ cross, further
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that the process consists of."""
@@ -141,12 +146,14 @@ class _Seen:
 
     Attributes:
         x: The rows, `m x columns`.
+        points: The inducing points and these rows.
         known: What the training datasets know of them.
         factor: Cholesky factor of their covariance given that.
         surprise: What is left of their targets, whitened.
     """
 
     x: Tensor
+    points: Tensor
     known: Tensor
     factor: Tensor
     surprise: Tensor
