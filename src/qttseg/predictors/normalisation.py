@@ -139,11 +139,12 @@ class ScalePrior:
 
     @classmethod
     def of(cls, scales: Sequence[Scale]) -> Self:
-        """Return the prior; few datasets say little, so no deviation is taken as smaller than 0.05 and 0.02."""
+        """Return the prior; few datasets say little, so the base is never taken as surer than 0.2, nor the width than half."""
         known = np.array([[scale.base, scale.width] for scale in scales])
         base, width = known.mean(axis=0)
-        spread = np.cov(known.T, bias=True) * (1 + 2 / len(known)) + np.diag([0.05**2, 0.02**2])
-        return cls(base=float(base), width=float(width), unsure=_upper(spread))
+        spread = np.cov(known.T, bias=True) * (1 + 2 / len(known))
+        least = np.maximum(np.array([0.2, 0.5 * width]) ** 2 - np.diag(spread), 1e-6)
+        return cls(base=float(base), width=float(width), unsure=_upper(spread + np.diag(least)))
 
     def locate(self, scores: Array, mean: Array, std: Array, warp: Warp) -> Scale:
         """Return the scale of a dataset on which `scores` were seen where `mean` +- `std` was predicted.
