@@ -83,7 +83,7 @@ def test_help_and_import_load_nothing_heavy():
         (["collect", "--datasets", "procedural-polpy"], "procedural-polyp"),
         (["collect", "--runs", "0"], "at least one run"),
         (["collect", "--epochs", "0"], "protocol.epochs is 0"),
-        (["collect", "--space", "papre"], "unknown search space 'papre'; known are paper"),
+        (["collect", "--space", "papre"], "unknown search space 'papre'; known are extended, paper"),
         (["collect", "--backbone", "sam-mega"], "unknown backbone 'sam-mega'"),
         (["collect", "status"], "run qttseg collect first"),
         (["meta", "summary"], "run qttseg collect first"),

@@ -27,6 +27,7 @@ class Past:
     seen: tuple[str, ...] = ()
     protocol_ids: tuple[str, ...] = ()
     backbone_fingerprints: tuple[str, ...] = ()
+    space: str = "paper-v1"
 
     def refuse(self, target: Identity) -> None:
         if target.fingerprint in self.seen:
@@ -70,8 +71,8 @@ class Pair:
         return self.strangeness
 
 
-def predictors(*, strangeness: float = 1.0, **past: tuple[str, ...]) -> Pair:
-    lineage = Past(**past)
+def predictors(*, strangeness: float = 1.0, **past: object) -> Pair:
+    lineage = Past(**past)  # type: ignore[arg-type]
     return Pair(performance=Favouring(lineage=lineage), cost=Flat(lineage=lineage), strangeness=strangeness)
 
 
@@ -100,9 +101,13 @@ def test_predictors_that_know_the_target_are_refused_unless_asked_for(tune_quick
 
 def test_strange_conditions_are_remarked_on(tune_quickly: Tune, protocol: Protocol):
     strange = tune_quickly(budget=0.5, predictors=predictors())
-    assert len(strange.notes) == 2
+    assert [word in note for word, note in zip(("backbone", "protocols", "space"), strange.notes, strict=True)] == 3 * [
+        True
+    ]
     backbone = strange.segmenter.backbone
-    known = predictors(protocol_ids=(protocol.id,), backbone_fingerprints=(backbone.fingerprint,))
+    known = predictors(
+        protocol_ids=(protocol.id,), backbone_fingerprints=(backbone.fingerprint,), space="decoder-only-v1"
+    )
     assert tune_quickly(budget=0.5, predictors=known).notes == ()
 
 
