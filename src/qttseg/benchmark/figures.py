@@ -5,7 +5,7 @@ Every maker returns a figure with its caption, or None where the results may hav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +56,34 @@ def write_figures(results: Sequence[Result], folder: Path, *, gallery: Gallery, 
     Results of several protocols or backbones get figures of their own, protocol and backbone in their names. The format is
     one that matplotlib knows, as `png` or `svg`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     groups = comparable(results)
+    several = len(groups) > 1
+    return save_figures(
+        (
+            (
+                f"-{group[0].protocol.id}-{group[0].backbone_fingerprint[:6]}" if several else "",
+                drawn_figures(group, gallery),
+            )
+            for group in groups
+        ),
+        folder,
+        format_=format_,
+    )
+
+
+def save_figures(sets: Iterable[tuple[str, Iterable[Drawn]]], folder: Path, *, format_: str) -> dict[Path, str]:
+    """Save figures and `captions.md` in `folder`; return captions by file.
+
+    Args:
+        sets: What to add to the names, and the figures; drawn one set after the other, in our style.
+        folder: Where to; made if need be.
+        format_: One that matplotlib knows, as `png` or `svg`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     written = {}
-    for group in groups:
-        suffix = f"-{group[0].protocol.id}-{group[0].backbone_fingerprint[:6]}" if len(groups) > 1 else ""
-        with styled():
-            for drawn in drawn_figures(group, gallery):
+    with styled():
+        for suffix, figures in sets:
+            for drawn in figures:
                 file = folder / f"{drawn.name}{suffix}.{format_}"
                 drawn.figure.savefig(file, dpi=200, metadata={"Date": None} if format_ == "svg" else None)
                 written[file] = drawn.caption

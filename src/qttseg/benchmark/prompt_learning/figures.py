@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qttseg.benchmark.colours import colours
-from qttseg.benchmark.figures import Drawn, styled
+from qttseg.benchmark.figures import Drawn, save_figures
 from qttseg.benchmark.prompt_learning.averages import Average, comparable
 from qttseg.benchmark.prompt_learning.rows import Row, title_of
 from qttseg.benchmark.prompt_learning.studies import (
@@ -42,19 +42,13 @@ def write_studies(rows: Sequence[Row], folder: Path, *, format_: str) -> dict[Pa
     Rows of several backbones get figures of their own, the backbone in their names. The format is one that matplotlib
     knows, as `png` or `svg`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     groups = comparable(rows)
-    written = {}
-    for group in groups:
-        suffix = f"-{group[0].backbone_fingerprint[:6]}" if len(groups) > 1 else ""
-        with styled():
-            for drawn in drawn_studies(group):
-                file = folder / f"{drawn.name}{suffix}.{format_}"
-                drawn.figure.savefig(file, dpi=200, metadata={"Date": None} if format_ == "svg" else None)
-                written[file] = drawn.caption
-    lines = [f"![{file.stem}]({file.name})\n\n{caption}\n" for file, caption in written.items()]
-    (folder / "captions.md").write_text("\n".join(lines), encoding="utf-8")
-    return written
+    several = len(groups) > 1
+    return save_figures(
+        ((f"-{group[0].backbone_fingerprint[:6]}" if several else "", drawn_studies(group)) for group in groups),
+        folder,
+        format_=format_,
+    )
 
 
 def drawn_studies(rows: Sequence[Row]) -> list[Drawn]:

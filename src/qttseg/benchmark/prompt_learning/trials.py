@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,11 +92,20 @@ class Laboratory:
                 on_progress(row, made, total)
         return made, sum(map(len, plan.values())) - total
 
+    def _dataset(self, name: str) -> Dataset:
+        """Return the dataset of a name or folder, looked up and hashed once for all its trials."""
+        if name not in self._datasets:
+            self._datasets[name] = resolve_dataset(name)
+        return self._datasets[name]
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {}
+
     def _trials(self, training: Training, questions: Sequence[Question]) -> list[tuple[Trial, Question]]:
-        source = resolve_dataset(training.source)
+        source = self._dataset(training.source)
         return [
-            (self._trial(training, source, resolve_dataset(question.task), question), question)
-            for question in questions
+            (self._trial(training, source, self._dataset(question.task), question), question) for question in questions
         ]
 
     def _trial(self, training: Training, source: Dataset, task: Dataset, question: Question) -> Trial:
@@ -151,7 +161,7 @@ class Laboratory:
         if training.method in UNTRAINED:
             return _Made(segmenter=zero_shot_segmenter(self.backbone))
         protocol = replace(self.protocol, prompt=training.prompt)
-        dataset = resolve_dataset(training.source)
+        dataset = self._dataset(training.source)
         split = draw_split(dataset, protocol, seed=training.seed)
         split = replace(split, train=split.train[: training.images])
         started = self.clock()
@@ -171,7 +181,7 @@ class Laboratory:
 
     def _asked(self, training: Training, segmenter: Segmenter, question: Question) -> tuple[ClassScore, ...]:
         """Return how well each class of the task's test images is met."""
-        task = resolve_dataset(question.task)
+        task = self._dataset(question.task)
         test = draw_split(task, self.protocol, seed=0).test
         predicted: list[NDArray[np.uint8]] = []
         truths: list[NDArray[np.uint8]] = []
