@@ -26,7 +26,7 @@ from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
 from qttseg.pipelines.backbones import Backbone
-from qttseg.pipelines.fine_tuning import FineTuning
+from qttseg.pipelines.fine_tuning import FineTuning, train_to_best
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.running import describe_machine
 from qttseg.pipelines.scoring import PromptedSegmenter, evaluate
@@ -83,13 +83,8 @@ def _measure(row: dict[str, float], dataset: Dataset, backbone: Backbone, *, fin
     if fine_tune and "fine-tuned" not in row:
         started = time.perf_counter()
         training = FineTuning(Workbench.prepare(dataset, protocol, backbone, seed=seed), LORA, seed=seed)
-        best, state = -1.0, training.state()
-        while training.epoch < protocol.epochs:
-            record = training.train_epoch()
-            if record.score > best:
-                best, state = record.score, training.state()
+        state = train_to_best(training)
         row["seconds"] = round(time.perf_counter() - started, 1)
-        training.restore(state)
         row["epoch"] = state.epoch
         row["fine-tuned"] = score(training.segmenter())
 

@@ -228,6 +228,21 @@ class FineTuning:
         return Segmenter(backbone=self._backbone)
 
 
+def train_to_best(training: FineTuning) -> FineTuningState:
+    """Train to the protocol's last epoch, go back to the one with the best validation score, and return its state.
+
+    Raises:
+        Diverged: the loss is no longer a number.
+    """
+    best, state = -1.0, training.state()
+    while training.epoch < training.workbench.protocol.epochs:
+        record = training.train_epoch()
+        if record.score > best:
+            best, state = record.score, training.state()
+    training.restore(state)
+    return state
+
+
 def trained_segmenter(
     backbone: Backbone, configuration: Configuration, state: FineTuningState, *, seed: int
 ) -> Segmenter:

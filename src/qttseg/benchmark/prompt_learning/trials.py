@@ -20,7 +20,7 @@ from qttseg.metadata.datasets import Dataset, resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.splits import draw_split
 from qttseg.pipelines.boundaries import ClassScore, class_scores
-from qttseg.pipelines.fine_tuning import Diverged, FineTuning
+from qttseg.pipelines.fine_tuning import Diverged, FineTuning, train_to_best
 from qttseg.pipelines.oracle import oracle_map
 from qttseg.pipelines.prompts import Prompt, true_boxes
 from qttseg.pipelines.running import describe_machine
@@ -167,12 +167,7 @@ class Laboratory:
         started = self.clock()
         bench = Workbench.prepare(dataset, protocol, self.backbone.remembering(), seed=training.seed, split=split)
         fine_tuning = FineTuning(bench, CONFIGURATIONS[training.method], seed=training.seed)
-        best, state = -1.0, fine_tuning.state()
-        while fine_tuning.epoch < protocol.epochs:
-            record = fine_tuning.train_epoch()
-            if record.score > best:
-                best, state = record.score, fine_tuning.state()
-        fine_tuning.restore(state)
+        state = train_to_best(fine_tuning)
         return _Made(
             segmenter=fine_tuning.segmenter(),
             seconds=self.clock() - started,
