@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from qttseg.benchmark.methods import BoxFiller, method, method_names
-from qttseg.benchmark.methods.sessions import without_lora
 from qttseg.errors import BenchmarkError
+from qttseg.metadata.adapters import adapter_of
 from qttseg.pipelines.spaces import search_space
 
 
@@ -35,11 +35,11 @@ def test_fixed_configurations_differ_in_what_they_train():
     assert (trained["default"]["lora"], trained["default-full"]["full"]) == (1, 1)
 
 
-def test_candidates_without_lora_are_drawn_from_the_seed():
-    drawn = without_lora(16, seed=3)
-    assert len(set(drawn)) == 16
-    assert not any(configuration["lora"] for configuration in drawn)
-    assert drawn == without_lora(16, seed=3) != without_lora(16, seed=4)
+@pytest.mark.parametrize("adapter", ["decoder", "lora", "plm", "plm+pmm", "lora+plm"])
+def test_a_search_can_be_held_to_each_adapter_of_the_extended_space(adapter):
+    own = method(f"qtt-seg-only-{adapter}")
+    drawn = search_space(own.space).sample(8, seed=0, where=own.where)
+    assert {adapter_of(configuration).name for configuration in drawn} == {adapter}
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones():

@@ -74,6 +74,25 @@ def test_size_counts_every_branch_once():
     assert search_space("paper").size == (1 + 3 * 2) * free * schedules
 
 
+def test_samples_can_be_held_to_values():
+    space = search_space("extended")
+    where = {"adapter": "plm+pmm", "sched": "cosine"}
+    drawn = space.sample(40, seed=3, where=where)
+    assert len(set(drawn)) == 40
+    assert all(where.items() <= configuration.items() for configuration in drawn)
+    assert drawn == space.sample(40, seed=3, where=where) != space.sample(40, seed=4, where=where)
+
+
+def test_values_that_no_point_has_are_refused_instead_of_looked_for():
+    space = search_space("paper")
+    for wrong in ({"lora": 2}, {"lora_rank": 4}, {"adapter": "plm"}):
+        with pytest.raises(ConfigurationError, match="no point of search space paper can be asked for"):
+            space.sample(1, seed=0, where=wrong)
+    free = 27 * 4 * 2**3
+    with pytest.raises(ConfigurationError, match=f"has {free} points with .*cosine"):
+        space.sample(free + 1, seed=0, where={"lora": 0, "sched": "cosine"})
+
+
 def test_samples_are_valid_distinct_repeatable_and_conditional():
     space = search_space("paper")
     drawn = space.sample(300, seed=3)

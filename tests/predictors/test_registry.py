@@ -12,6 +12,7 @@ from qttseg.metadata.sketches import Sketch
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.interface import PartialCurve
 from qttseg.predictors.registry import Registry
+from qttseg.predictors.shipped import predictors_for
 from qttseg.predictors.training import Trained, train, train_all
 
 
@@ -96,6 +97,23 @@ def test_a_twin_of_what_all_have_seen_is_refused_and_others_are_found(tmp_path, 
     hard.register(knowing(of_all, "easy"))
     with pytest.raises(LeakageError, match=r"mine \(as easy.*--leave-out easy"):
         hard.load_for(twin)
+
+
+def test_each_search_space_has_predictors_of_its_own(tmp_path, of_all):
+    shelf = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    stranger = Identity(name="stranger", fingerprint="print-stranger")
+    lineage = replace(of_all.lineage, space="extended-v1")
+    shelf.register(of_all)
+    shelf.register(replace(of_all, performance=replace(of_all.performance, lineage=lineage)))
+    assert {entry.aliases for entry in shelf.entries()} == {("champion",), ("extended-v1-champion",)}
+    for allow_seen in (False, True):
+        found = [
+            predictors_for(stranger, shelf, space=space, allow_seen=allow_seen).version
+            for space in ("paper-v1", "extended-v1", "another-v3")
+        ]
+        assert found == ["1", "2", "1"]
+    with pytest.raises(PredictorError, match="no predictors of another-v3"):
+        shelf.load_for(stranger, space="another-v3")
 
 
 def test_promotion_moves_an_alias(registry):

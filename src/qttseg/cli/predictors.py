@@ -110,11 +110,12 @@ def register(
     """Register the shipped predictors, or train, check and register predictors of a class of your own."""
     from qttseg.metadata.shipped import store_of
     from qttseg.predictors.registry import Registry
-    from qttseg.predictors.shipped import VERSION, shipped, shipped_names
+    from qttseg.predictors.shipped import VERSION, shipped, shipped_names, shipped_spaces
 
     shelf = Registry(registry)
     if source == VERSION:
-        keep((shipped(name) for name in shipped_names()), shelf.register)
+        every = (shipped(name, space=space) for space in shipped_spaces() for name in shipped_names(space))
+        keep(every, shelf.register)
         return
     from qttseg.metadata.queries import training_set
     from qttseg.predictors.conformance import check

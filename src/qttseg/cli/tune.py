@@ -71,7 +71,8 @@ def tune(
     check_target(folder)
     with err.status("starting") as status:
         called = time.monotonic()
-        found = load_predictors(target, registry=registry, name=predictors, allow_seen=allow_seen)
+        points = search_space(space)
+        found = load_predictors(target, registry=registry, name=predictors, space=points.id, allow_seen=allow_seen)
         loading = time.monotonic() - called
         result = run_session(
             target,
@@ -79,7 +80,7 @@ def tune(
             protocol=protocol,
             backbone=backbone,
             device=device,
-            space=search_space(space),
+            space=points,
             predictors=found,
             candidates=candidates,
             seed=seed,
@@ -113,7 +114,9 @@ def _verified(dataset: str) -> None:
         err.print(f"[yellow]warning[/] {problem.file}: {problem.kind} ({problem.detail})", highlight=False)
 
 
-def load_predictors(target: Dataset, *, registry: str | None, name: str | None, allow_seen: bool) -> Trained | None:
+def load_predictors(
+    target: Dataset, *, registry: str | None, name: str | None, space: str, allow_seen: bool
+) -> Trained | None:
     """Return the predictors to search with; None, with a word to the user, where there are none."""
     if name == "none":
         return None
@@ -121,12 +124,12 @@ def load_predictors(target: Dataset, *, registry: str | None, name: str | None, 
     from qttseg.predictors.shipped import VERSION, predictors_for, shipped_for
 
     if name == VERSION:
-        return shipped_for(target.identity, allow_seen=allow_seen)
+        return shipped_for(target.identity, space=space, allow_seen=allow_seen)
     shelf = Registry(registry)
     if name is not None:
         return shelf.load(name)
     try:
-        return predictors_for(target.identity, shelf, allow_seen=allow_seen)
+        return predictors_for(target.identity, shelf, space=space, allow_seen=allow_seen)
     except PredictorError as error:
         err.print(f"[yellow]searching at random:[/] {error}", highlight=False, soft_wrap=True)
         return None

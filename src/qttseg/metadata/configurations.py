@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ConfigSpace.hyperparameters import Hyperparameter
 
 Value = bool | int | float | str
+
+PAPER_SPACE = "paper-v1"
+"""Id of the search space of QTT-SEG, which is everything's default."""
 
 
 class Configuration(Mapping[str, Value]):
@@ -93,19 +96,27 @@ class SearchSpace:
     version: int
     space: ConfigurationSpace
 
-    def sample(self, count: int, *, seed: int) -> tuple[Configuration, ...]:
+    def sample(self, count: int, *, seed: int, where: Mapping[str, Value] | None = None) -> tuple[Configuration, ...]:
         """Return `count` distinct configurations, the same for the same seed.
 
+        Args:
+            count: How many.
+            seed: Of the draw.
+            where: Values that all of them have, of parameters without conditions, as `{"lora": 0}`.
+
         Raises:
-            ConfigurationError: the space holds fewer than `count` points.
+            ConfigurationError: fewer than `count` points have these values, or a name or value is not of this space.
         """
-        if count > self.size:
-            raise ConfigurationError(f"search space {self.name} has {self.size} points; {count} were asked for")
+        fixed = dict(where or {})
+        size = self._size(fixed)
+        if count > size:
+            among = f" with {fixed}" if fixed else ""
+            raise ConfigurationError(f"search space {self.name} has {size} points{among}; {count} were asked for")
         space = self._seeded(seed)
         found: dict[Configuration, None] = {}
         while len(found) < count:
-            drawn = space.sample_configuration(max(2, count - len(found)))
-            found.update(dict.fromkeys(Configuration(dict(point)) for point in drawn))
+            drawn = (Configuration(dict(point)) for point in space.sample_configuration(max(2, count - len(found))))
+            found.update(dict.fromkeys(point for point in drawn if fixed.items() <= point.items()))
         return tuple(found)[:count]
 
     def _seeded(self, seed: int) -> ConfigurationSpace:
@@ -139,16 +150,27 @@ class SearchSpace:
 
         Conditions must be equality or membership tests on one discrete parent, as in the paper's Table 3.
         """
-        roots = [self.space[name] for name in self.space if not self.space.parents_of[name]]
-        return prod(self._count(parameter) for parameter in roots)
+        return self._size({})
 
-    def _count(self, parameter: Hyperparameter[Any, Any]) -> int:
-        """Points of `parameter` and of everything below it that its values make active."""
+    def _size(self, fixed: Mapping[str, Value]) -> int:
+        """Number of distinct configurations that have these values of parameters without conditions."""
+        roots = [self.space[name] for name in self.space if not self.space.parents_of[name]]
+        for name, value in fixed.items():
+            known = {root.name: root for root in roots}
+            if name not in known or not known[name].legal_value(value):
+                raise ConfigurationError(
+                    f"no point of search space {self.name} can be asked for by {name} = {value!r}; "
+                    f"values can be given to {', '.join(known)}"
+                )
+        return prod(self._count(root, [fixed[root.name]] if root.name in fixed else None) for root in roots)
+
+    def _count(self, parameter: Hyperparameter[Any, Any], values: Sequence[Value] | None = None) -> int:
+        """Points of `parameter`, or of some of its values, and of everything below it that they make active."""
         children = self.space.children_of[parameter.name]
         if not children:
-            return int(parameter.size)
+            return int(parameter.size) if values is None else len(values)
         total = 0
-        for value in _values_of(parameter):
+        for value in _values_of(parameter) if values is None else values:
             active = [
                 child
                 for child in children

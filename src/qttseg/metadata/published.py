@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from qttseg.errors import StoreError
-from qttseg.metadata.configurations import Configuration, Value
+from qttseg.metadata.configurations import PAPER_SPACE, Configuration, Value
 from qttseg.metadata.hashing import content_id
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import EpochRecord, LearningCurve, Outcome, Run
 
 _T = TypeVar("_T")
 
-SPACE = "paper-v1"
 BACKBONE = "sam2.1-hiera-tiny"
 MACHINE = "NVIDIA GeForce RTX 2080 Ti"
 PROTOCOL = Protocol(epochs=10, batch_size=1, split="ungrouped", metric="pooled-binary-iou")
@@ -99,7 +98,7 @@ def read_published(path: str | Path) -> PublishedCurves:
             dataset=dataset.name,
             dataset_fingerprint=dataset.fingerprint,
             configuration=configuration,
-            space=SPACE,
+            space=PAPER_SPACE,
             protocol=PROTOCOL,
             backbone=BACKBONE,
             backbone_fingerprint=_fingerprint(BACKBONE),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from qttseg import __version__
 from qttseg.errors import PredictorError
+from qttseg.metadata.configurations import PAPER_SPACE
 from qttseg.metadata.datasets import Identity
 from qttseg.predictors.lineage import seen_by_all
 from qttseg.predictors.training import Trained
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MODEL = "qttseg-predictors"
 CHAMPION = "champion"
-"""Alias of the newest predictors that left nothing out."""
+"""Alias of the newest predictors that left nothing out; of another search space than the paper's, `SPACE-champion`."""
 
 _FOLDER = "predictor"
 
@@ -40,6 +41,7 @@ class Entry:
         datasets: Names of the datasets it has seen.
         fingerprints: Fingerprints of those.
         runs: Number of runs it learnt from.
+        space: Id of the search space it knows.
         tags: All of its lineage, as text.
         metrics: Figures of its report.
     """
@@ -50,6 +52,7 @@ class Entry:
     datasets: tuple[str, ...]
     fingerprints: tuple[str, ...]
     runs: int
+    space: str
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
 
@@ -82,7 +85,8 @@ class Registry:
     def register(self, trained: Trained) -> str:
         """Store predictors with their lineage and figures, and return their version.
 
-        Aliases move to it: `leave-out-NAME` for each dataset left out, or `champion` if none was.
+        Aliases move to it: `leave-out-NAME` for each dataset left out, or `champion` if none was; with the search
+        space before them where that is not the paper's.
         """
         lineage = trained.lineage
         run = self._client.create_run(self._experiment, run_name=" ".join(("without", *lineage.left_out)))
@@ -97,8 +101,8 @@ class Registry:
         source = f"{run.info.artifact_uri}/{_FOLDER}"
         made = self._client.create_model_version(self._model, source, run.info.run_id, tags=tags)
         self._client.set_terminated(run.info.run_id)
-        for alias in [f"leave-out-{_alias(name)}" for name in lineage.left_out] or [CHAMPION]:
-            self._client.set_registered_model_alias(MODEL, alias, made.version)
+        for name in [f"leave-out-{left_out}" for left_out in lineage.left_out] or [CHAMPION]:
+            self._client.set_registered_model_alias(MODEL, _alias(name, lineage.space), made.version)
         return str(made.version)
 
     def entries(self) -> tuple[Entry, ...]:
@@ -134,22 +138,23 @@ class Registry:
         """
         return self._load(self.entry(name))
 
-    def load_for(self, target: Identity, *, allow_seen: bool = False) -> Trained:
+    def load_for(self, target: Identity, *, space: str = PAPER_SPACE, allow_seen: bool = False) -> Trained:
         """Return the right predictors for a target: the newest made without it, else the newest that have not seen it.
 
         Args:
             target: What they are for.
+            space: Id of the search space that they are to know.
             allow_seen: Take the champion, whatever it has seen.
 
         Raises:
-            PredictorError: there are no predictors.
+            PredictorError: there are no predictors of this search space.
             LeakageError: all of them have learnt from the target or a twin of it.
         """
         if allow_seen:
-            return self.load(CHAMPION)
-        entries = self.entries()
+            return self.load(_alias(CHAMPION, space))
+        entries = [entry for entry in self.entries() if entry.space == space]
         if not entries:
-            raise PredictorError(f"no predictors in {self.uri}; train some with qttseg train")
+            raise PredictorError(f"no predictors of {space} in {self.uri}; train some with qttseg train")
         unseen = [entry for entry in entries if not entry.has_seen(target)]
         twins: tuple[str, ...] = ()
         for entry in sorted(unseen, key=lambda entry: target.name not in entry.left_out):
@@ -197,6 +202,7 @@ class Registry:
             datasets=_texts(tags["datasets"]),
             fingerprints=_texts(tags["fingerprints"]),
             runs=int(tags["runs"]),
+            space=tags["space"],
             tags=tags,
             metrics=dict(self._client.get_run(str(version.run_id)).data.metrics),
         )
@@ -239,8 +245,8 @@ class Registry:
         return MODEL
 
 
-def _alias(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+def _alias(name: str, space: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name if space == PAPER_SPACE else f"{space}-{name}")
 
 
 def _text(value: object) -> str:

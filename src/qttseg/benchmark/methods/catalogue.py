@@ -17,6 +17,9 @@ from qttseg.errors import BenchmarkError
 ENTRY_POINTS = "qttseg.methods"
 """Entry-point group under which other packages register a callable that returns a `Method`."""
 
+_ALONE = ("decoder", "lora", "plm", "plm+pmm", "lora+plm")
+"""Adapters of the space `extended`, each of which a search can be held to."""
+
 _BUILT_IN: tuple[Method, ...] = (
     ZeroShot(),
     QuickTune(),
@@ -29,7 +32,9 @@ _BUILT_IN: tuple[Method, ...] = (
     WithoutMetaLearning(),
     QuickTune(name="qtt-seg-no-cost", cost_aware=False),
     QuickTune(name="qtt-seg-no-warm-start", warm_start=False),
-    QuickTune(name="qtt-seg-no-lora", lora=False),
+    QuickTune(name="qtt-seg-no-lora", where={"lora": 0}),
+    QuickTune(name="qtt-seg-extended", space="extended"),
+    *(QuickTune(name=f"qtt-seg-only-{name}", space="extended", where={"adapter": name}) for name in _ALONE),
     Fixed(name="default-no-lora", configuration=DECODER),
     Fixed(name="default-full", configuration=FULL),
 )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from qttseg.benchmark.methods.interface import BenchmarkTask, MethodOutcome
 from qttseg.errors import BudgetError
-from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.configurations import Configuration, Value
 from qttseg.tuning.policies import LastValueGreedy, Policy, shuffled
 from qttseg.tuning.session import usual
 from qttseg.tuning.wrappers import ColdStart, CostBlind
 
 if TYPE_CHECKING:
+    from qttseg.metadata.configurations import SearchSpace
     from qttseg.metadata.protocol import Protocol
     from qttseg.predictors.training import Trained
 
@@ -30,7 +31,8 @@ class QuickTune:
         cost_aware: Whether it weighs gains against predicted seconds; without, it chooses as if every epoch took the
             same time, and only the deadline looks at seconds.
         warm_start: Whether it begins where predictors expect most; without, it first looks at ten at random.
-        lora: Whether candidates may adapt the encoder; without, only decoder and prompt encoder are trained.
+        space: Name of the search space that they are drawn from.
+        where: Values that all of them have, of parameters without conditions.
     """
 
     name: str = "qtt-seg"
@@ -38,7 +40,8 @@ class QuickTune:
     candidates: int = CANDIDATES
     cost_aware: bool = True
     warm_start: bool = True
-    lora: bool = True
+    space: str = "paper"
+    where: Mapping[str, Value] = field(default_factory=dict)
 
     def run(self, task: BenchmarkTask) -> MethodOutcome:
         """Tune with the registry's predictors for the target, or with the shipped ones.
@@ -46,14 +49,23 @@ class QuickTune:
         Raises:
             LeakageError: all there are were trained on the target.
         """
+        from qttseg.pipelines.spaces import search_space
         from qttseg.predictors.shipped import predictors_for
 
         started = task.clock()
-        predictors = predictors_for(task.dataset.identity, task.registry)
+        space = search_space(self.space)
+        predictors = predictors_for(task.dataset.identity, task.registry, space=space.id)
         seconds = task.clock() - started
-        candidates = self.candidates if self.lora else without_lora(self.candidates, seed=task.seed)
-        outcome = tuned(task, predictors=predictors, candidates=candidates, policy=self._changed(task.seed))
-        return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds, lineage=str(predictors))
+        candidates = space.sample(self.candidates, seed=task.seed, where=self.where)
+        outcome = tuned(
+            task,
+            space=space,
+            predictors=predictors,
+            candidates=candidates,
+            policy=self._changed(task.seed),
+            spent=task.clock() - started - seconds,
+        )
+        return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds)
 
     def _changed(self, seed: int) -> Callable[[Policy], Policy]:
         def change(policy: Policy) -> Policy:
@@ -93,30 +105,26 @@ class WithoutMetaLearning:
         return tuned(task, candidates=self.candidates, policy=lambda _: greedy)
 
 
-def without_lora(count: int, *, seed: int) -> tuple[Configuration, ...]:
-    """Return so many configurations of the paper's space, drawn from `seed`, that leave the encoder as it is."""
-    from qttseg.pipelines.spaces import search_space
-
-    drawn = search_space().sample(4 * count, seed=seed)  # half of them have no LoRA
-    return tuple(configuration for configuration in drawn if not configuration["lora"])[:count]
-
-
 def tuned(
     task: BenchmarkTask,
     *,
     candidates: int | Sequence[Configuration],
+    space: SearchSpace | None = None,
     predictors: Trained | None = None,
     policy: Callable[[Policy], Policy] = usual,
     protocol: Protocol | None = None,
+    spent: float = 0.0,
 ) -> MethodOutcome:
     """Run a tuning session as `qttseg tune` does, the time it keeps for writing its result included.
 
     Args:
         task: What is to be tuned.
         candidates: How many configurations to draw, or which there are.
+        space: Where they are drawn from; the paper's by default.
         predictors: Guide the search; None for random search.
         policy: Changes the session's policy.
         protocol: Conditions of the training; the task's by default.
+        spent: Seconds of the budget that are gone already.
 
     Raises:
         BudgetError: the task has no budget.
@@ -129,10 +137,12 @@ def tuned(
         protocol=protocol or task.protocol,
         backbone=task.backbone.name,
         device=task.device,
+        space=space,
         predictors=predictors,
         candidates=candidates,
         policy=policy,
         seed=task.seed,
+        spent=spent,
         clock=task.clock,
     )
     if result.ending == "interrupted":
