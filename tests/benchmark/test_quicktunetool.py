@@ -12,7 +12,8 @@ import pytest
 
 from qttseg.benchmark.foreign.environment import QUICKTUNETOOL
 from qttseg.benchmark.quicktunetool.bridge import quicktunetool
-from qttseg.benchmark.replay import Replayed, Task, drawn_candidates, replay, stored_datasets
+from qttseg.benchmark.replay import Replayed, Task, replay
+from qttseg.benchmark.stored_datasets import drawn_candidates, stored_datasets
 from qttseg.errors import BenchmarkError, NotSetUpError
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.store import CurveStore

@@ -13,14 +13,11 @@ from qttseg.benchmark.replay import (
     GUIDED,
     OPTIMISERS,
     Replayed,
-    StoredDataset,
     Task,
-    budget_seconds,
-    drawn_candidates,
     replay,
     replay_all,
-    stored_datasets,
 )
+from qttseg.benchmark.stored_datasets import StoredDataset, budget_seconds, drawn_candidates, stored_datasets
 from qttseg.errors import BenchmarkError
 from qttseg.metadata.store import CurveStore
 from qttseg.predictors.training import train

@@ -15,7 +15,8 @@ from qttseg.cli.console import out, progress_bar, show_rows
 
 if TYPE_CHECKING:
     from qttseg.benchmark.quicktunetool.bridge import QuickTuneTool
-    from qttseg.benchmark.replay import Replayed, StoredDataset
+    from qttseg.benchmark.replay import Replayed
+    from qttseg.benchmark.stored_datasets import StoredDataset
     from qttseg.metadata.store import CurveStore
 
 
@@ -88,7 +89,8 @@ def _replayed(
     """Return the replays and, for each dataset, the quicktunetool that took part."""
     from qttseg.benchmark.foreign.environment import QUICKTUNETOOL
     from qttseg.benchmark.quicktunetool.bridge import quicktunetool
-    from qttseg.benchmark.replay import FOREIGN, replay_all, stored_datasets
+    from qttseg.benchmark.replay import FOREIGN, replay_all
+    from qttseg.benchmark.stored_datasets import stored_datasets
     from qttseg.metadata.queries import training_set
     from qttseg.predictors.training import Trained, train
 
