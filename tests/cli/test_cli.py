@@ -88,6 +88,7 @@ def test_help_and_import_load_nothing_heavy():
         (["collect", "status"], "run qttseg collect first"),
         (["meta", "summary"], "run qttseg collect first"),
         (["meta", "import", "nowhere.csv"], "nowhere.csv"),
+        (["meta", "import", "nowhere"], "there are no runs in nowhere"),
         (["replay"], "no dataset in curves has 8 completed runs"),
         (["replay", "--optimisers", "random,quicktunetool"], "run `qttseg bench setup quicktunetool`"),
         (["train"], "run qttseg collect first"),

@@ -259,6 +259,20 @@ def test_what_does_not_fit_is_refused(tmp_path: Path):
     assert store.is_empty
 
 
+def test_a_store_takes_another_in(tmp_path: Path):
+    mine, other = (CurveStore(tmp_path / name) for name in ("mine", "other"))
+    sketch = Sketch(images=4, looks=bytes(32 * 4))
+    mine.append([curve_of(0), curve_of(1)])
+    other.append([curve_of(1, outcome=Outcome.FAILED, reason="the other one"), curve_of(2)])
+    other.add_dataset("polyp", "f" * 16, {"images": 4.0})
+    other.add_sketch("f" * 16, sketch)
+    for _ in range(2):
+        assert mine.take_in(other) == 2
+        assert {curve.run.seed: curve.reason for curve in mine.curves()} == {0: "", 1: "the other one", 2: ""}
+        assert mine.datasets().to_pylist() == other.datasets().to_pylist()
+        assert mine.sketches() == {"f" * 16: sketch}
+
+
 def test_sketches_are_kept_by_fingerprint_and_the_newest_counts(tmp_path: Path):
     store = CurveStore(tmp_path)
     assert store.sketches() == {}

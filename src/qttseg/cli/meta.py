@@ -9,6 +9,7 @@ import typer
 
 from qttseg.cli import options
 from qttseg.cli.console import out, show_arrow
+from qttseg.errors import StoreError
 
 app = typer.Typer(name="meta", help="Summarise, query and import learning curves.", no_args_is_help=True)
 
@@ -45,18 +46,27 @@ def query(
     show_arrow(ask(store_of(store), sql))
 
 
-@app.command("import", epilog="Example: qttseg meta import published.csv --store published")
+@app.command("import", epilog="Example: qttseg meta import shipped --store curves")
 def import_(
-    path: Annotated[Path, typer.Argument(help="CSV in the layout of the paper's public meta-dataset.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="CSV in the layout of the paper's public meta-dataset, or another store, as `shipped`."),
+    ],
     store: options.Store = options.STORE,
 ) -> None:
-    """Add the published meta-dataset's learning curves to a store."""
+    """Add the published meta-dataset's learning curves, or those of another store, to a store."""
     from qttseg.metadata.published import read_published
-    from qttseg.metadata.shipped import writable_store
+    from qttseg.metadata.shipped import store_of, writable_store
 
-    published = read_published(path)
     curves = writable_store(store)
-    for dataset in published.datasets:
-        curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
-    curves.append(published.curves)
-    out.print(f"{len(published.curves)} runs on {len(published.datasets)} datasets → {store}")
+    if source.endswith(".csv"):
+        published = read_published(Path(source))
+        for dataset in published.datasets:
+            curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
+        curves.append(published.curves)
+        runs = len(published.curves)
+    else:
+        runs = curves.take_in(store_of(source))
+    if not runs:
+        raise StoreError(f"there are no runs in {source}; name a folder with learning curves, or a CSV file")
+    out.print(f"{runs} runs → {store}")

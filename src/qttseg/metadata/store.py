@@ -84,6 +84,20 @@ class CurveStore:
         row = {"fingerprint": fingerprint, "images": sketch.images, "looks": sketch.looks}
         write_table(self._folder, f"sketches/{fingerprint}.parquet", pa.Table.from_pylist([row], schema=SKETCHES))
 
+    def take_in(self, other: CurveStore) -> int:
+        """Add all that another store holds, and return how many runs it has; of a run that both have, its curve counts.
+
+        Raises:
+            StoreError: the other store is damaged, or writing fails.
+        """
+        curves = list(other.curves())
+        for row in other.datasets().to_pylist():
+            self.add_dataset(row["name"], row["fingerprint"], dict(row["meta_features"]))
+        for fingerprint, sketch in other.sketches().items():
+            self.add_sketch(fingerprint, sketch)
+        self.append(curves)
+        return len(curves)
+
     def sketches(self) -> dict[str, Sketch]:
         """Return the sketches by the fingerprints of their datasets; older stores have none.
 
