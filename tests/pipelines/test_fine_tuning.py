@@ -110,6 +110,26 @@ def test_a_deadline_stops_mid_epoch_and_loses_nothing(bench, with_lora):
     assert again.progress == frozen.progress
 
 
+def test_last_steps_anneal_the_learning_rate_and_are_scored(bench, decoder_only, monkeypatch):
+    training = FineTuning(bench, decoder_only, seed=0)
+    training.train_epoch()
+    rates, step = [], FineTuning._step
+
+    def watched(self, *batch):
+        rates.append(self._optimizer.param_groups[0]["lr"])
+        return step(self, *batch)
+
+    monkeypatch.setattr(FineTuning, "_step", watched)
+    before = training.state().weights
+    score = training.finish(2)
+    assert rates == [pytest.approx(rates[0]), pytest.approx(rates[0] / 2)]
+    assert score == bench.validate(training.segmenter().backbone)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in training.state().weights.items())
+    assert training.epoch == 1
+    with pytest.raises(DeadlineReached):
+        training.finish(2, Deadline(at=0.0, clock=lambda: 1.0))
+
+
 def test_divergence_is_raised(bench, decoder_only):
     training = FineTuning(bench, decoder_only, seed=0)
     for parameter in training.segmenter().backbone.sam.mask_decoder.parameters():

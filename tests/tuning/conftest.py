@@ -59,7 +59,7 @@ def tune_quickly(dataset: Dataset, protocol: Protocol) -> TuneQuickly:
 
     def run(**changes: Any) -> TuningResult:
         options = {"protocol": protocol, "space": decoder_only(1e-3, 2e-3, 4e-3), "candidates": 3, "clock": Ticks()}
-        return tune(dataset, **options | changes)
+        return tune(dataset, **options | {"finishing": False} | changes)
 
     return run
 

@@ -13,7 +13,7 @@ from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.scoring import evaluate
 from qttseg.pipelines.workbench import Workbench
-from qttseg.tuning.events import Event, Failed, Finished, NewIncumbent, Scored, Started, Trying
+from qttseg.tuning.events import Event, Failed, Finished, Finishing, NewIncumbent, Scored, Started, Trying
 from qttseg.tuning.session import TuningResult
 from qttseg.tuning.states import FreezeThaw
 
@@ -70,6 +70,30 @@ def test_every_epoch_is_reported_and_stored_once(session: Session):
     assert len({curve.run.id for curve in result.curves}) == len(result.curves)
     assert {curve.run.dataset_fingerprint for curve in result.curves} == {result.dataset_fingerprint}
     assert {curve.run.space for curve in result.curves} == {"decoder-only-v1"}
+
+
+def test_the_leader_uses_the_time_in_which_no_epoch_of_it_fits(tune_quickly: Tune, dataset: Dataset):
+    won = 0
+    for budget in (40, 46, 52, 64):
+        events: list[Event] = []
+        result = tune_quickly(budget=budget, finishing=True, on_event=events.append)
+        observed = [score for curve in result.curves for score in curve.scores]
+        last = [event for event in events if isinstance(event, Finishing)]
+        assert len(last) <= 1
+        assert result.overrun == 0.0
+        assert sorted(observed) == sorted(event.score for event in events if isinstance(event, Scored))
+        if result.finish_steps:
+            won += 1
+            (event,) = last
+            steps = len(result.split.train)  # a batch is an image
+            assert (event.configuration, event.epoch) == (result.configuration, result.epoch)
+            assert 0 < event.steps == result.finish_steps < steps
+            assert result.score > max(observed)
+            again = evaluate(result.segmenter, dataset, result.split.validation, result.protocol, seed=result.seed)
+            assert again.score == pytest.approx(result.score, abs=1e-6)
+        else:
+            assert result.score == max(result.zero_shot_score, *observed)
+    assert won
 
 
 def test_a_budget_too_small_to_prepare_gives_the_untuned_model(tune_quickly: Tune, dataset: Dataset):

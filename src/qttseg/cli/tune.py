@@ -137,7 +137,7 @@ def load_predictors(
 
 def said(event: Event) -> str:
     """Return a line of live progress: time left, the best so far, what is being tried."""
-    from qttseg.tuning.events import NewIncumbent, Trying
+    from qttseg.tuning.events import Finishing, NewIncumbent, Trying
 
     best = "" if event.best is None else f" · best {event.best:.3f}"
     doing = ""
@@ -146,6 +146,8 @@ def said(event: Event) -> str:
         doing = (
             f" · {_trained(configuration)}, lr {configuration['lr']:g}, {configuration['sched']}, epoch {event.epoch}"
         )
+    elif isinstance(event, Finishing):
+        doing = f" · {_trained(event.configuration)}, {event.steps} last steps"
     elif isinstance(event, NewIncumbent):
         doing = " · new best"
     return f"{max(0.0, event.seconds_left):4.0f} s left{best}{doing}"

@@ -124,17 +124,7 @@ class FineTuning:
 
     def _train_epoch(self, deadline: Deadline) -> EpochRecord:
         started = self._clock()
-        generator = Generator().manual_seed(epoch_seed(self.seed, self.epoch))
-        order = torch.randperm(len(self.workbench.split.train), generator=generator)
-        losses: list[float] = []
-        learning_rate = 0.0
-        with seeded(epoch_seed(self.seed, self.epoch), self._backbone.device):
-            self._backbone.sam.train()
-            for indices in order.split(self.workbench.protocol.batch_size):
-                learning_rate = float(self._optimizer.param_groups[0]["lr"])
-                losses.append(self._step(indices.tolist(), generator))
-                deadline.check()
-            self._backbone.sam.eval()
+        rates, losses = zip(*self._take_steps(self.steps_per_epoch, deadline), strict=True)
         trained = self._clock()
         score = self.workbench.validate(self._backbone)
         deadline.check()
@@ -144,11 +134,59 @@ class FineTuning:
             epoch=self.epoch,
             score=score,
             train_loss=sum(losses) / len(losses),
-            learning_rate=learning_rate,
+            learning_rate=rates[-1],
             train_seconds=trained - started,
             validation_seconds=self._clock() - trained,
             peak_memory=peak_memory(self._backbone.device),
         )
+
+    def finish(self, steps: int, deadline: Deadline = NEVER) -> float:
+        """Take a last few steps, in which the learning rate falls evenly to 0, and return the validation score.
+
+        So a training whose next epoch no longer fits into the time makes use of what is left, and ends annealed whatever
+        its schedule meant to do later (Li, Yumer, Ramanan: Budgeted Training, ICLR 2020). It cannot go on afterwards.
+
+        Args:
+            steps: How many, at most those of an epoch.
+            deadline: When it has to be over.
+
+        Raises:
+            DeadlineReached: the deadline passed.
+            Diverged: the loss is not finite.
+        """
+        groups = self._optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+
+        def anneal(number: int) -> None:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate * (1 - number / steps)
+
+        self._take_steps(steps, deadline, before_each=anneal)
+        score = self.workbench.validate(self._backbone)
+        deadline.check()
+        return score
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimisation steps of an epoch."""
+        return math.ceil(len(self.workbench.split.train) / self.workbench.protocol.batch_size)
+
+    def _take_steps(
+        self, count: int, deadline: Deadline, *, before_each: Callable[[int], None] = lambda _: None
+    ) -> list[tuple[float, float]]:
+        """Take the first steps of the next epoch and return the learning rate and the loss of each."""
+        generator = Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        order = torch.randperm(len(self.workbench.split.train), generator=generator)
+        taken: list[tuple[float, float]] = []
+        with seeded(epoch_seed(self.seed, self.epoch), self._backbone.device):
+            self._backbone.sam.train()
+            for number, indices in enumerate(order.split(self.workbench.protocol.batch_size)[:count]):
+                before_each(number)
+                rate = float(self._optimizer.param_groups[0]["lr"])
+                taken.append((rate, self._step(indices.tolist(), generator)))
+                deadline.check()
+            self._backbone.sam.eval()
+        return taken
 
     def _step(self, indices: list[int], generator: Generator) -> float:
         """Take one optimisation step and return its loss."""

@@ -104,7 +104,9 @@ def model_card(result: TuningResult, dataset: Dataset, previews: Mapping[str, st
 def _what(result: TuningResult) -> str:
     if result.configuration is None:
         return "Nothing that was tried within the budget beat the untuned backbone, so this is the untuned backbone."
-    return f"A promptable segmentation model whose {adapter_of(result.configuration).words} were fine-tuned for {result.epoch} epochs."
+    last = f" and {result.finish_steps} last steps, in which the learning rate fell to 0" if result.finish_steps else ""
+    words = adapter_of(result.configuration).words
+    return f"A promptable segmentation model whose {words} were fine-tuned for {result.epoch} epochs{last}."
 
 
 def _data(result: TuningResult, dataset: Dataset) -> str:

@@ -75,6 +75,21 @@ class Scored(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finishing(Event):
+    """No epoch of the leader fits any more; it takes a last few steps instead.
+
+    Attributes:
+        configuration: What is trained.
+        epoch: Epochs that it has.
+        steps: How many steps.
+    """
+
+    configuration: Configuration
+    epoch: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewIncumbent(Event):
     """The best so far was beaten.
 

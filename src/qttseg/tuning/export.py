@@ -56,6 +56,7 @@ def _description(result: TuningResult) -> Mapping[str, object]:
     return {
         "configuration": None if result.configuration is None else dict(result.configuration),
         "epoch": result.epoch,
+        "finish_steps": result.finish_steps,
         "validation_score": result.score,
         "zero_shot_validation_score": result.zero_shot_score,
         "dataset": result.dataset,

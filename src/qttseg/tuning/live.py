@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import TypedDict
 
 import torch
@@ -18,9 +17,13 @@ from qttseg.pipelines.fine_tuning import Diverged, FineTuning, FineTuningState, 
 from qttseg.pipelines.running import describe_machine
 from qttseg.pipelines.segmenter import Segmenter, zero_shot_segmenter
 from qttseg.pipelines.workbench import Workbench
-from qttseg.tuning.events import Ending, Event, Failed, Finished, NewIncumbent, Scored, Started, Trying
+from qttseg.tuning.events import Ending, Event, Failed, Finished, Finishing, NewIncumbent, Scored, Started, Trying
+from qttseg.tuning.policies import SAFETY
 from qttseg.tuning.states import FreezeThaw
 from qttseg.tuning.tuner import Proposal, Tuner
+
+_LEAST_SHARE = 0.1
+"""Share of an epoch below which last steps are not worth a validation."""
 
 
 class _Now(TypedDict):
@@ -35,12 +38,14 @@ class Best:
     Attributes:
         configuration: What was trained; None for the untuned backbone.
         epoch: Finished epochs; 0 for the untuned backbone.
+        finish_steps: Optimisation steps after these, in which the learning rate fell to 0.
         score: Observed validation score; None where the time ended before it could be measured.
         state: A copy that further training does not touch; None for the untuned backbone.
     """
 
     configuration: Configuration | None = None
     epoch: int = 0
+    finish_steps: int = 0
     score: float | None = None
     state: FineTuningState | None = None
 
@@ -56,6 +61,7 @@ class LiveSearch:
         deadline: When they end.
         reserve: Seconds of the budget to keep for what follows the search.
         previews: Images that will be segmented in that time too; what they take is measured and added.
+        finishing: Whether the leader makes use of the time in which no epoch of it fits any more.
         on_event: Called at each step; its time counts.
     """
 
@@ -69,6 +75,7 @@ class LiveSearch:
         deadline: Deadline,
         reserve: float,
         previews: int,
+        finishing: bool,
         on_event: Callable[[Event], None],
     ) -> None:
         self.workbench = workbench
@@ -84,6 +91,7 @@ class LiveSearch:
         self._budget = budget
         self._deadline = deadline
         self._previews = previews
+        self._finishing = finishing
         self._on_event = on_event
         self._longest_stretch = 0.0
         self._trainings = FreezeThaw(self._start)
@@ -162,8 +170,42 @@ class LiveSearch:
             )
         )
         while (proposal := tuner.ask(self._time_to_train.remaining)) is not None:
+            if self._finishing and self._finish(tuner):
+                return "budget"
             self._train(tuner, proposal)
         return "exhausted" if tuner.exhausted else "budget"
+
+    def _finish(self, tuner: Tuner) -> bool:
+        """Where no epoch of the leader fits any more, but some steps do, let it take them; return whether it did.
+
+        Their score is no point of its learning curve.
+        """
+        index = tuner.leader
+        if index is None:
+            return False
+        last, configuration = tuner.curves[index][-1], tuner.candidates[index]
+        training = self._trainings.thaw(index, configuration)
+        share = (self._time_to_train.remaining / SAFETY - last.validation_seconds) / max(last.train_seconds, 1e-6)
+        if not _LEAST_SHARE <= share < 1:
+            return False
+        steps = max(1, int(share * training.steps_per_epoch))
+        self._on_event(Finishing(**self._now(), configuration=configuration, epoch=training.epoch, steps=steps))
+        try:
+            score = training.finish(steps, self._time_to_train)
+        except Diverged as diverged:
+            self._fail(tuner, index, Outcome.DIVERGED, str(diverged))
+            return False
+        if self.best.score is None or score > self.best.score:
+            self._crown(
+                Best(
+                    configuration=configuration,
+                    epoch=training.epoch,
+                    finish_steps=steps,
+                    score=score,
+                    state=training.state(),
+                )
+            )
+        return True
 
     @property
     def _time_to_train(self) -> Deadline:
@@ -206,8 +248,8 @@ class LiveSearch:
     def _take_in(self, tuner: Tuner, index: int, training: FineTuning, record: EpochRecord) -> None:
         tuner.tell(index, record)
         self._trainings.scored(index, record.score)
-        steps = ceil(len(self.workbench.split.train) / self.workbench.protocol.batch_size)
-        self._longest_stretch = max(self._longest_stretch, record.train_seconds / steps, record.validation_seconds)
+        step = record.train_seconds / training.steps_per_epoch
+        self._longest_stretch = max(self._longest_stretch, step, record.validation_seconds)
         configuration = training.configuration
         self._on_event(Scored(**self._now(), configuration=configuration, epoch=record.epoch, score=record.score))
         if self.best.score is None or record.score > self.best.score:

@@ -50,6 +50,7 @@ class TuningResult:
         segmenter: The best model by validation score.
         configuration: How it was trained; None where nothing beat the untuned backbone.
         epoch: After how many epochs; 0 for the untuned backbone.
+        finish_steps: Optimisation steps after these, in which the learning rate fell to 0.
         score: Its validation score; None where the budget ended before anything could be scored.
         zero_shot_score: The untuned backbone's validation score; None likewise.
         trajectory: (seconds since the start, score) of each incumbent, rising in both.
@@ -71,6 +72,7 @@ class TuningResult:
     segmenter: Segmenter
     configuration: Configuration | None
     epoch: int
+    finish_steps: int
     score: float | None
     zero_shot_score: float | None
     trajectory: tuple[tuple[float, float], ...]
@@ -110,6 +112,7 @@ def tune(
     policy: Callable[[Policy], Policy] = usual,
     seed: int = 0,
     allow_seen: bool = False,
+    finishing: bool = True,
     for_export: bool = True,
     execution: Execution | None = None,
     embeddings: Path | None = None,
@@ -135,6 +138,7 @@ def tune(
         policy: Returns what is to choose instead of the policy that the session would use.
         seed: Draws the split, the candidates and the training.
         allow_seen: Use predictors that were trained on this dataset; they know its curves already.
+        finishing: When no epoch of the leader fits any more, let it take as many steps as do.
         for_export: Keep time for writing the result.
         execution: How training steps are carried out; whole batches at once by default.
         embeddings: Folder in which embeddings of the untouched encoder outlive the session; none by default.
@@ -178,6 +182,7 @@ def tune(
         # A preview is read twice: to be segmented and to be drawn.
         reserve=EXPORT_SECONDS + 2 * PREVIEWS * reading if for_export else 0.0,
         previews=PREVIEWS if for_export else 0,
+        finishing=finishing,
         on_event=on_event,
     )
     ending = search.run()
@@ -191,6 +196,7 @@ def tune(
         segmenter=search.segmenter(),
         configuration=search.best.configuration,
         epoch=search.best.epoch,
+        finish_steps=search.best.finish_steps,
         score=search.best.score,
         zero_shot_score=search.zero_shot_score,
         trajectory=tuple(search.trajectory),

@@ -126,6 +126,12 @@ class Tuner:
         return self._incumbent
 
     @property
+    def leader(self) -> int | None:
+        """The incumbent's candidate, if it can be trained further."""
+        best = self._incumbent
+        return best.index if best is not None and self._to_add(best.index) else None
+
+    @property
     def curves(self) -> tuple[tuple[EpochRecord, ...], ...]:
         """Records told so far of each candidate, in order of epochs; empty where not started."""
         return tuple(tuple(records) for records in self._records)

@@ -32,6 +32,7 @@ _BUILT_IN: tuple[Method, ...] = (
     WithoutMetaLearning(),
     QuickTune(name="qtt-seg-no-cost", cost_aware=False),
     QuickTune(name="qtt-seg-no-warm-start", warm_start=False),
+    QuickTune(name="qtt-seg-no-finish", finishing=False),
     QuickTune(name="qtt-seg-no-lora", where={"lora": 0}),
     QuickTune(name="qtt-seg-extended", space="extended"),
     *(QuickTune(name=f"qtt-seg-only-{name}", space="extended", where={"adapter": name}) for name in _ALONE),

@@ -33,6 +33,7 @@ class QuickTune:
         warm_start: Whether it begins where predictors expect most; without, it first looks at ten at random.
         space: Name of the search space that they are drawn from.
         where: Values that all of them have, of parameters without conditions.
+        finishing: Whether the leader makes use of the time in which no epoch of it fits any more.
     """
 
     name: str = "qtt-seg"
@@ -42,6 +43,7 @@ class QuickTune:
     warm_start: bool = True
     space: str = "paper"
     where: Mapping[str, Value] = field(default_factory=dict)
+    finishing: bool = True
 
     def run(self, task: BenchmarkTask) -> MethodOutcome:
         """Tune with the registry's predictors for the target, or with the shipped ones.
@@ -63,6 +65,7 @@ class QuickTune:
             predictors=predictors,
             candidates=candidates,
             policy=self._changed(task.seed),
+            finishing=self.finishing,
             spent=task.clock() - started - seconds,
         )
         return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds)
@@ -102,7 +105,7 @@ class WithoutMetaLearning:
     def run(self, task: BenchmarkTask) -> MethodOutcome:
         """Tune by the scores of this dataset alone."""
         greedy = LastValueGreedy(order=shuffled(self.candidates, task.seed))
-        return tuned(task, candidates=self.candidates, policy=lambda _: greedy)
+        return tuned(task, candidates=self.candidates, policy=lambda _: greedy, finishing=True)
 
 
 def tuned(
@@ -113,6 +116,7 @@ def tuned(
     predictors: Trained | None = None,
     policy: Callable[[Policy], Policy] = usual,
     protocol: Protocol | None = None,
+    finishing: bool = False,
     spent: float = 0.0,
 ) -> MethodOutcome:
     """Run a tuning session as `qttseg tune` does, the time it keeps for writing its result included.
@@ -124,6 +128,7 @@ def tuned(
         predictors: Guide the search; None for random search.
         policy: Changes the session's policy.
         protocol: Conditions of the training; the task's by default.
+        finishing: Whether the leader makes use of the time in which no epoch of it fits any more.
         spent: Seconds of the budget that are gone already.
 
     Raises:
@@ -142,6 +147,7 @@ def tuned(
         candidates=candidates,
         policy=policy,
         seed=task.seed,
+        finishing=finishing,
         spent=spent,
         clock=task.clock,
     )
