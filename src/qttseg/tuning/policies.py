@@ -98,25 +98,34 @@ class _Guided:
     def order(self, epochs: int) -> tuple[int, ...]:
         """Return the candidates from the highest predicted score after so many epochs to the lowest."""
         count = len(self.candidates)
-        mean, _ = self._predict(range(count), [()] * count, [epochs] * count)
+        mean, _ = self._predict([()] * count, range(count), [epochs] * count)
         return tuple(np.argsort(-mean, kind="stable").tolist())
 
     def _predict(
-        self, indices: Sequence[int], scores: Sequence[Sequence[float]], epochs: Sequence[int]
+        self, scores: Sequence[Sequence[float]], indices: Sequence[int], epochs: Sequence[int]
     ) -> tuple[Floats, Floats]:
         """Return mean and deviation of the score of each candidate of `indices` after the epoch of the same place.
+
+        The predictor learns from all `scores`, those of candidates that can no longer be trained included.
 
         Raises:
             PredictorError: the predictor returned arrays of a wrong shape.
         """
-        curves = [PartialCurve(configuration=self.candidates[i], scores=tuple(scores[i])) for i in indices]
-        prediction = self.performance.predict(self.meta_features, curves, epochs)
-        if prediction.mean.shape != (len(indices),) or prediction.std.shape != (len(indices),):
+        asked = set(indices)
+        others = [index for index, seen in enumerate(scores) if seen and index not in asked]
+        curves = [
+            PartialCurve(configuration=self.candidates[index], scores=tuple(scores[index]))
+            for index in (*indices, *others)
+        ]
+        prediction = self.performance.predict(
+            self.meta_features, curves, [*epochs, *(len(scores[index]) + 1 for index in others)]
+        )
+        if prediction.mean.shape != (len(curves),) or prediction.std.shape != (len(curves),):
             raise PredictorError(
                 f"the performance predictor returned shapes {prediction.mean.shape} and {prediction.std.shape} "
-                f"for {len(indices)} curves; it must return one mean and one deviation for each"
+                f"for {len(curves)} curves; it must return one mean and one deviation for each"
             )
-        return prediction.mean, prediction.std
+        return prediction.mean[: len(indices)], prediction.std[: len(indices)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +145,11 @@ class QuickTune(_Guided):
         """
         admitted, scores = standing.admitted, standing.scores
         if not any(scores):
-            mean, _ = self._predict(admitted, scores, _reachable(standing))
+            mean, _ = self._predict(scores, admitted, _reachable(standing))
             return admitted[int(np.argmax(mean))]
         added = np.array([standing.steps[index] for index in admitted])
         epochs = [len(scores[index]) + int(extra) for index, extra in zip(admitted, added, strict=True)]
-        mean, std = self._predict(admitted, scores, epochs)
+        mean, std = self._predict(scores, admitted, epochs)
         value = improvement_per_second(mean, std, best_scores_at(scores, epochs), _seconds(standing) * added)
         # Where every value has vanished, the highest mean is the best guess left.
         return admitted[int(np.lexsort((-mean, -value))[0])]
@@ -161,7 +170,7 @@ class BestPredicted(_Guided):
         Raises:
             PredictorError: the predictor returned arrays of a wrong shape.
         """
-        mean, _ = self._predict(standing.admitted, standing.scores, _reachable(standing))
+        mean, _ = self._predict(standing.scores, standing.admitted, _reachable(standing))
         return standing.admitted[int(np.argmax(mean))]
 
 
