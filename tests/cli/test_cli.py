@@ -46,7 +46,7 @@ def qttseg(monkeypatch, capfd):
 def test_the_commands_are_those_that_the_readme_promises():
     assert {" ".join(path) for path in COMMANDS} >= {
         "datasets list", "datasets verify", "datasets info", "datasets fetch", "collect", "collect status", "collect plan", "meta summary", "meta query", "meta import", "train",
-        "predictors list", "predictors show", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary", "tables prompt-learning", "prompt-learning figures",
+        "predictors list", "predictors show", "predictors judge", "predictors promote", "tune", "predict", "bench", "tables paper", "tables summary", "tables prompt-learning", "prompt-learning figures",
         "figures", "report", "replay",
         "backbone pretrain", "demo",
     }  # fmt: skip
@@ -94,6 +94,8 @@ def test_help_and_import_load_nothing_heavy():
         (["train"], "run qttseg collect first"),
         (["train", "--leave-out", "a", "--all-leave-out"], "give one of them"),
         (["predictors", "show", "7"], "run qttseg train first"),
+        (["predictors", "judge"], "run qttseg collect first"),
+        (["predictors", "judge", "--store", "shipped"], "this predictor has learnt from dataset procedural-US"),
         (["predict", "nowhere", "."], "either --boxes FILE, --points FILE or --whole-image"),
         (["predict", "nowhere", ".", "--whole-image"], "holds no tuned model"),
         (["bench", "--methods", "magic"], "there is no method 'magic'"),

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from qttseg.errors import PredictorError
+from qttseg.errors import LeakageError, PredictorError
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.sketches import Sketch
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.evaluation import (
     calibration_error,
     judge,
+    judge_unseen,
     leave_one_dataset_out,
     quantile_levels,
     rank_correlation,
@@ -85,3 +86,14 @@ def test_a_dataset_of_a_few_runs_is_too_small_to_fit_to_but_not_to_judge_by(with
     fold = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), few)
     assert (fold.dataset, fold.runs) == ("easy", 3)
     assert all(np.isfinite(error) for error in fold.mae.values())
+
+
+def test_fitted_predictors_are_judged_on_what_they_have_not_seen(store, without_hard):
+    _, own = separate(training_set(store), "hard")
+    performance, cost = PerformancePredictor.fit(without_hard, seed=0), CostPredictor.fit(without_hard)
+    report = judge_unseen(performance, cost, own)
+    (fold,) = report.folds
+    assert (fold.dataset, fold.runs) == ("hard", len(own.table))
+    assert report.means()["spearman_3"] == judge(performance, cost, own).spearman[3] > 0.5
+    with pytest.raises(LeakageError, match="has learnt from dataset easy"):
+        judge_unseen(performance, cost, training_set(store))

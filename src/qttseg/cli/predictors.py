@@ -12,13 +12,13 @@ from qttseg.cli.console import err, out, show_pairs, show_rows
 from qttseg.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from qttseg.metadata.store import CurveStore
     from qttseg.predictors.interface import PerformanceModel
     from qttseg.predictors.training import Trained
 
-app = typer.Typer(name="predictors", help="List, show, promote and register predictors.", no_args_is_help=True)
+app = typer.Typer(name="predictors", help="List, show, judge, promote and register predictors.", no_args_is_help=True)
 
 
 def add_commands(parent: typer.Typer) -> None:
@@ -90,12 +90,19 @@ def keep(found: Iterable[Trained], store: Callable[[Trained], str]) -> None:
             name = store(trained)
             left_out = ", ".join(trained.lineage.left_out) or "nothing"
             status.update(f"{name}, {left_out} left out")
-            means = trained.figures
-            ranks = " / ".join(f"{means.get(f'spearman_{seen}', float('nan')):.2f}" for seen in (0, 1, 3))
-            figures = (means.get("mae_1"), means.get("calibration_error_1"), means.get("cost_spearman"))
-            rows.append((name, left_out, trained.lineage.runs, ranks if means else None, *figures))
-    headers = ("version", "left out", "runs", "Spearman after 0 / 1 / 3", "MAE", "calibration error", "cost Spearman")
+            rows.append((name, left_out, trained.lineage.runs, *_judgement(trained.figures)))
+    headers = ("version", "left out", "runs", *_JUDGED)
     show_rows(headers, rows, title="Judged on the datasets left out; MAE and calibration error after one epoch")
+
+
+_JUDGED = ("Spearman after 0 / 1 / 3", "MAE", "calibration error", "cost Spearman")
+
+
+def _judgement(figures: Mapping[str, float]) -> tuple[str | float | None, ...]:
+    """Return the cells of `_JUDGED`; None where nobody judged."""
+    ranks = " / ".join(f"{figures.get(f'spearman_{seen}', float('nan')):.2f}" for seen in (0, 1, 3))
+    names = ("mae_1", "calibration_error_1", "cost_spearman")
+    return (ranks if figures else None, *map(figures.get, names))
 
 
 @app.command(epilog="Example: qttseg predictors register my_package.trees:TreePredictor --store curves --all-leave-out")
@@ -150,6 +157,27 @@ def show(
     entry = Registry(registry).entry(version)
     lineage = {name: text.replace("\n", ", ") for name, text in entry.tags.items()}
     show_pairs({"version": entry.version, "aliases": ", ".join(entry.aliases), **lineage, **entry.metrics})
+
+
+@app.command(epilog="Example: qttseg predictors judge shipped --store curves")
+def judge(
+    version: Annotated[str, typer.Argument(help="Version or alias, or `shipped`.")] = "shipped",
+    store: options.Store = options.STORE,
+    registry: options.Registry = None,
+) -> None:
+    """Say how well predictors rank the runs of a store whose datasets they have never seen."""
+    from qttseg.metadata.queries import training_set
+    from qttseg.metadata.shipped import store_of
+    from qttseg.predictors.evaluation import judge_unseen
+    from qttseg.predictors.registry import Registry
+    from qttseg.predictors.shipped import VERSION, shipped
+
+    training = training_set(store_of(store))
+    trained = shipped() if version == VERSION else Registry(registry).load(version)
+    report = judge_unseen(trained.performance, trained.cost, training)
+    rows = [(fold.dataset, fold.runs, *_judgement(fold.metrics())) for fold in report.folds]
+    rows.append(("all", sum(fold.runs for fold in report.folds), *_judgement(report.means())))
+    show_rows(("dataset", "runs", *_JUDGED), rows, title="MAE and calibration error after one epoch")
 
 
 @app.command(epilog="Example: qttseg predictors promote 3 champion")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
 from qttseg.errors import PredictorError
+from qttseg.metadata.datasets import Identity
 from qttseg.metadata.queries import TrainingSet
 from qttseg.metadata.sketches import with_twins
 from qttseg.predictors.cost import CostPredictor
@@ -95,6 +96,23 @@ def leave_one_dataset_out(
     for dataset in training.datasets:
         rest, own = separate(training, dataset)
         folds.append(judge(kind.fit(rest, seed=seed), CostPredictor.fit(rest), own))
+    return Report(folds=tuple(folds))
+
+
+def judge_unseen(performance: PerformanceModel, cost: CostPredictor, training: TrainingSet) -> Report:
+    """Return how well fitted predictors do on each dataset of `training`.
+
+    Raises:
+        LeakageError: they have seen one of the datasets, or a twin of it.
+        PredictorError: a dataset has no usable run.
+    """
+    folds = []
+    for dataset in training.datasets:
+        _, own = separate(training, dataset)
+        for fingerprint in pc.unique(own.table["dataset_fingerprint"]).to_pylist():
+            sketch = training.sketches.get(fingerprint)
+            performance.lineage.refuse(Identity(name=dataset, fingerprint=fingerprint, sketch=sketch))
+        folds.append(judge(performance, cost, own))
     return Report(folds=tuple(folds))
 
 
