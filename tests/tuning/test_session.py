@@ -96,6 +96,17 @@ def test_the_leader_uses_the_time_in_which_no_epoch_of_it_fits(tune_quickly: Tun
     assert won
 
 
+def test_lack_of_memory_in_the_last_steps_keeps_the_incumbent(tune_quickly: Tune):
+    def run_short(event: Event) -> None:
+        if isinstance(event, Finishing) and event.steps:
+            raise MemoryError("no room")
+
+    result = tune_quickly(budget=46, finishing=True, on_event=run_short)
+    assert [(curve.outcome, curve.reason) for curve in result.curves] == [(Outcome.OUT_OF_MEMORY, "no room")]
+    assert (result.score, result.epoch, result.finish_steps) == (result.curves[0].scores[-1], 1, 0)
+    assert result.overrun == 0.0
+
+
 def test_a_budget_too_small_to_prepare_gives_the_untuned_model(tune_quickly: Tune, dataset: Dataset):
     result = tune_quickly(budget=0.5)
     assert (result.configuration, result.epoch, result.score, result.curves) == (None, 0, None, ())

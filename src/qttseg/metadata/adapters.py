@@ -61,6 +61,10 @@ ADAPTERS: Mapping[str, Adapter] = {
 }
 
 
+EXTENDED_ADAPTERS = ("decoder", "lora", "plm", "plm+pmm", "lora+plm")
+"""What the search space `extended` chooses from; another choice is another version of it."""
+
+
 def adapter_of(configuration: Mapping[str, Value]) -> Adapter:
     """Return what `configuration` trains: its `adapter`, or what the `lora` and `full` of the paper's space say.
 

@@ -124,7 +124,7 @@ class FineTuning:
 
     def _train_epoch(self, deadline: Deadline) -> EpochRecord:
         started = self._clock()
-        rates, losses = zip(*self._take_steps(self.steps_per_epoch, deadline), strict=True)
+        rates, losses = zip(*self._take_steps(self.workbench.steps_per_epoch, deadline), strict=True)
         trained = self._clock()
         score = self.workbench.validate(self._backbone)
         deadline.check()
@@ -165,11 +165,6 @@ class FineTuning:
         score = self.workbench.validate(self._backbone)
         deadline.check()
         return score
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimisation steps of an epoch."""
-        return math.ceil(len(self.workbench.split.train) / self.workbench.protocol.batch_size)
 
     def _take_steps(
         self, count: int, deadline: Deadline, *, before_each: Callable[[int], None] = lambda _: None
@@ -298,9 +293,8 @@ def optimizer_and_schedule(
     optimizer = torch.optim.AdamW(
         parameters, lr=float(configuration["lr"]), weight_decay=float(configuration["weight_decay"]), fused=True
     )
-    protocol = workbench.protocol
-    steps = math.ceil(len(workbench.split.train) / protocol.batch_size)
-    return optimizer, build_schedule(configuration, optimizer, epochs=protocol.epochs, steps_per_epoch=steps)
+    epochs, steps = workbench.protocol.epochs, workbench.steps_per_epoch
+    return optimizer, build_schedule(configuration, optimizer, epochs=epochs, steps_per_epoch=steps)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

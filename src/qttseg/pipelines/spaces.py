@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from qttseg.errors import ConfigurationError
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS
 from qttseg.metadata.configurations import SearchSpace
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _extended() -> SearchSpace:
     from ConfigSpace import Categorical, ConfigurationSpace, InCondition, OrdinalHyperparameter
 
     space = ConfigurationSpace(name="extended")
-    adapter = Categorical("adapter", ["decoder", "lora", "plm", "plm+pmm", "lora+plm"])
+    adapter = Categorical("adapter", list(EXTENDED_ADAPTERS))
     lora = _lora_parts()
     depth = OrdinalHyperparameter("plm_depth", (1, 2))
     matching = [

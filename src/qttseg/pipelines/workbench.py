@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,6 +109,11 @@ class Workbench:
             validation=validation,
             execution=execution,
         )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimisation steps of an epoch."""
+        return ceil(len(self.split.train) / self.protocol.batch_size)
 
     def validate(self, backbone: Backbone) -> float:
         """Return the mean validation score in [0, 1] of `backbone`, this one or an adapted copy."""

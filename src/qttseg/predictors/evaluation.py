@@ -106,14 +106,11 @@ def judge_unseen(performance: PerformanceModel, cost: CostPredictor, training: T
         LeakageError: they have seen one of the datasets, or a twin of it.
         PredictorError: a dataset has no usable run.
     """
-    folds = []
-    for dataset in training.datasets:
-        _, own = separate(training, dataset)
-        for fingerprint in pc.unique(own.table["dataset_fingerprint"]).to_pylist():
-            sketch = training.sketches.get(fingerprint)
-            performance.lineage.refuse(Identity(name=dataset, fingerprint=fingerprint, sketch=sketch))
-        folds.append(judge(performance, cost, own))
-    return Report(folds=tuple(folds))
+    names, fingerprints = (training.table[column].to_pylist() for column in ("dataset", "dataset_fingerprint"))
+    for name, fingerprint in sorted(set(zip(names, fingerprints, strict=True))):
+        sketch = training.sketches.get(fingerprint)
+        performance.lineage.refuse(Identity(name=name, fingerprint=fingerprint, sketch=sketch))
+    return Report(folds=tuple(judge(performance, cost, separate(training, name)[1]) for name in training.datasets))
 
 
 def separate(training: TrainingSet, dataset: str) -> tuple[TrainingSet, TrainingSet]:

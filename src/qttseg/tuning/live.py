@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -183,28 +184,16 @@ class LiveSearch:
         index = tuner.leader
         if index is None:
             return False
-        last, configuration = tuner.curves[index][-1], tuner.candidates[index]
-        training = self._trainings.thaw(index, configuration)
+        last = tuner.curves[index][-1]
         share = (self._time_to_train.remaining / SAFETY - last.validation_seconds) / max(last.train_seconds, 1e-6)
         if not _LEAST_SHARE <= share < 1:
             return False
-        steps = max(1, int(share * training.steps_per_epoch))
-        self._on_event(Finishing(**self._now(), configuration=configuration, epoch=training.epoch, steps=steps))
-        try:
-            score = training.finish(steps, self._time_to_train)
-        except Diverged as diverged:
-            self._fail(tuner, index, Outcome.DIVERGED, str(diverged))
-            return False
-        if self.best.score is None or score > self.best.score:
-            self._crown(
-                Best(
-                    configuration=configuration,
-                    epoch=training.epoch,
-                    finish_steps=steps,
-                    score=score,
-                    state=training.state(),
-                )
-            )
+        steps = max(1, int(share * self.workbench.steps_per_epoch))
+        with self._failing(tuner, index):
+            training = self._trainings.thaw(index, tuner.candidates[index])
+            told = Finishing(**self._now(), configuration=training.configuration, epoch=training.epoch, steps=steps)
+            self._on_event(told)
+            self._offer(training, training.finish(steps, self._time_to_train), finish_steps=steps)
         return True
 
     @property
@@ -230,7 +219,7 @@ class LiveSearch:
     def _train(self, tuner: Tuner, proposal: Proposal) -> None:
         """Add the proposed epochs, or take the candidate out of the search."""
         index, configuration = proposal.index, proposal.configuration
-        try:
+        with self._failing(tuner, index):
             training = self._trainings.thaw(index, configuration)
             for _ in range(proposal.epochs):
                 expected = proposal.seconds / proposal.epochs
@@ -240,30 +229,46 @@ class LiveSearch:
                     )
                 )
                 self._take_in(tuner, index, training, training.train_epoch(self._time_to_train))
-        except Diverged as diverged:
-            self._fail(tuner, index, Outcome.DIVERGED, str(diverged))
-        except (torch.OutOfMemoryError, MemoryError) as exhausted:
-            self._fail(tuner, index, Outcome.OUT_OF_MEMORY, next(iter(str(exhausted).splitlines()), "out of memory"))
 
     def _take_in(self, tuner: Tuner, index: int, training: FineTuning, record: EpochRecord) -> None:
         tuner.tell(index, record)
         self._trainings.scored(index, record.score)
-        step = record.train_seconds / training.steps_per_epoch
+        step = record.train_seconds / self.workbench.steps_per_epoch
         self._longest_stretch = max(self._longest_stretch, step, record.validation_seconds)
-        configuration = training.configuration
-        self._on_event(Scored(**self._now(), configuration=configuration, epoch=record.epoch, score=record.score))
-        if self.best.score is None or record.score > self.best.score:
-            self._crown(
-                Best(configuration=configuration, epoch=record.epoch, score=record.score, state=training.state())
-            )
+        scored = Scored(**self._now(), configuration=training.configuration, epoch=record.epoch, score=record.score)
+        self._on_event(scored)
+        self._offer(training, record.score)
         if record.epoch == tuner.max_epochs:
             self._trainings.forget(index)
+
+    def _offer(self, training: FineTuning, score: float, *, finish_steps: int = 0) -> None:
+        """Crown what a training has come to if its score is the best so far."""
+        if self.best.score is None or score > self.best.score:
+            self._crown(
+                Best(
+                    configuration=training.configuration,
+                    epoch=training.epoch,
+                    finish_steps=finish_steps,
+                    score=score,
+                    state=training.state(),
+                )
+            )
 
     def _crown(self, best: Best) -> None:
         self.best = best
         if best.score is not None:
             self.trajectory.append((self._budget - self._deadline.remaining, best.score))
         self._on_event(NewIncumbent(**self._now(), configuration=best.configuration, epoch=best.epoch))
+
+    @contextmanager
+    def _failing(self, tuner: Tuner, index: int) -> Iterator[None]:
+        """Take the candidate out of the search if its training diverges or needs more memory than there is."""
+        try:
+            yield
+        except Diverged as diverged:
+            self._fail(tuner, index, Outcome.DIVERGED, str(diverged))
+        except (torch.OutOfMemoryError, MemoryError) as exhausted:
+            self._fail(tuner, index, Outcome.OUT_OF_MEMORY, next(iter(str(exhausted).splitlines()), "out of memory"))
 
     def _fail(self, tuner: Tuner, index: int, outcome: Outcome, reason: str) -> None:
         tuner.fail(index, outcome)

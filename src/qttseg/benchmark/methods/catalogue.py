@@ -13,12 +13,10 @@ from qttseg.benchmark.methods.fixed import DECODER, FULL, Fixed
 from qttseg.benchmark.methods.interface import Method
 from qttseg.benchmark.methods.sessions import QuickTune, RandomSearch, WithoutMetaLearning
 from qttseg.errors import BenchmarkError
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS
 
 ENTRY_POINTS = "qttseg.methods"
 """Entry-point group under which other packages register a callable that returns a `Method`."""
-
-_ALONE = ("decoder", "lora", "plm", "plm+pmm", "lora+plm")
-"""Adapters of the space `extended`, each of which a search can be held to."""
 
 _BUILT_IN: tuple[Method, ...] = (
     ZeroShot(),
@@ -35,7 +33,7 @@ _BUILT_IN: tuple[Method, ...] = (
     QuickTune(name="qtt-seg-no-finish", finishing=False),
     QuickTune(name="qtt-seg-no-lora", where={"lora": 0}),
     QuickTune(name="qtt-seg-extended", space="extended"),
-    *(QuickTune(name=f"qtt-seg-only-{name}", space="extended", where={"adapter": name}) for name in _ALONE),
+    *(QuickTune(name=f"qtt-seg-only-{name}", space="extended", where={"adapter": name}) for name in EXTENDED_ADAPTERS),
     Fixed(name="default-no-lora", configuration=DECODER),
     Fixed(name="default-full", configuration=FULL),
 )
