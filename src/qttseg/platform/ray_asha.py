@@ -31,7 +31,7 @@ from qttseg.pipelines.workbench import Workbench
 from qttseg.platform.cores import limit_threads, own_cores, pin
 from qttseg.platform.ray_connection import connected
 
-RESERVE = 1.5
+RESERVE = 3.0
 """Seconds of the budget for Ray Tune's way out and for making the best model again."""
 
 _STATE = "state.safetensors"

@@ -61,9 +61,12 @@ class Performance(Protocol):
         """Return mean and deviation, each of shape (n,), of the score of `curves[i]` after `epochs[i]` epochs."""
 
 
-def shuffled(count: int, seed: int) -> tuple[int, ...]:
-    """Return the numbers from 0 to `count` - 1 in a random order."""
-    return tuple(np.random.default_rng(seed).permutation(count).tolist())
+def shuffled(count: int, seed: int, dataset: str = "") -> tuple[int, ...]:
+    """Return the numbers from 0 to `count` - 1 in a random order, another one for each (seed, name of a dataset).
+
+    Were it the same on all datasets, a comparison over many of them would judge a random search by one draw for each seed.
+    """
+    return tuple(np.random.default_rng([seed, *dataset.encode()]).permutation(count).tolist())
 
 
 @dataclass(frozen=True)

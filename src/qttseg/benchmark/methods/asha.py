@@ -20,13 +20,16 @@ class Asha:
         """Let Ray Tune search."""
         from qttseg.pipelines.spaces import search_space
         from qttseg.platform.ray_asha import search
+        from qttseg.tuning.policies import shuffled
 
+        points = search_space().sample(self.candidates, seed=task.seed)
+        order = shuffled(self.candidates, task.seed, task.dataset.name)
         found = search(
             task.dataset,
             task.split,
             task.protocol,
             task.backbone,
-            search_space().sample(self.candidates, seed=task.seed),
+            [points[index] for index in order],
             budget=budget_of(task),
             device=task.device,
             seed=task.seed,

@@ -23,7 +23,7 @@ RUNNER = Path(__file__).parents[1] / "autogluon" / "runner.py"
 _START = 600.0
 """Most seconds until it is ready: imports, and the weights from the hub where they are named so."""
 
-_SETTING_UP = 1.5
+_SETTING_UP = 3.0
 """Seconds that AutoGluon takes before and after what its time limit covers, the last validation aside."""
 
 _PER_IMAGE = 1.5

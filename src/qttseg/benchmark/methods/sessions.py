@@ -64,18 +64,18 @@ class QuickTune:
             space=space,
             predictors=predictors,
             candidates=candidates,
-            policy=self._changed(task.seed),
+            policy=self._changed(task),
             finishing=self.finishing,
             spent=task.clock() - started - seconds,
         )
         return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds)
 
-    def _changed(self, seed: int) -> Callable[[Policy], Policy]:
+    def _changed(self, task: BenchmarkTask) -> Callable[[Policy], Policy]:
         def change(policy: Policy) -> Policy:
             if not self.cost_aware:
                 policy = CostBlind(policy=policy)
             if not self.warm_start:
-                policy = ColdStart(policy=policy, order=shuffled(self.candidates, seed))
+                policy = ColdStart(policy=policy, order=shuffled(self.candidates, task.seed, task.dataset.name))
             return policy
 
         return change
@@ -104,7 +104,7 @@ class WithoutMetaLearning:
 
     def run(self, task: BenchmarkTask) -> MethodOutcome:
         """Tune by the scores of this dataset alone."""
-        greedy = LastValueGreedy(order=shuffled(self.candidates, task.seed))
+        greedy = LastValueGreedy(order=shuffled(self.candidates, task.seed, task.dataset.name))
         return tuned(task, candidates=self.candidates, policy=lambda _: greedy, finishing=True)
 
 
