@@ -58,6 +58,13 @@ def told(tuner: Tuner, quality: Sequence[float], steps: int, *, failing: frozens
     return trained
 
 
+def test_a_random_order_is_drawn_for_each_dataset_and_seed() -> None:
+    orders = {shuffled(50, seed, dataset) for seed in range(4) for dataset in ("", "polyp", "lesion")}
+    assert len(orders) == 12
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert shuffled(50, 3, "polyp") in orders
+
+
 @pytest.mark.parametrize("name", POLICIES)
 @given(count=st.integers(1, 30), seed=st.integers(0, 20), failing=st.frozensets(st.integers(0, 29), max_size=4))
 @settings(max_examples=15, deadline=None)
