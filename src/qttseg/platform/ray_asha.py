@@ -138,8 +138,11 @@ def _fit(goal: _Goal) -> tuple[_Diary, tuple[int, FineTuningState] | None]:
         # No CPU, but something: a benchmark that runs inside Ray holds the only cores there are, and lends them.
         {"memory": 2**20, "gpu": int(goal.device.startswith("cuda"))},
     )
+    # Ray Tune finds a class by its name, and searches in one cluster share names: without its own, one would train
+    # what another was given.
+    tune.register_trainable(goal.folder.name, trainable)
     tuner = tune.Tuner(
-        trainable,
+        goal.folder.name,
         param_space={"candidate": tune.grid_search(list(range(len(goal.candidates))))},
         tune_config=tune.TuneConfig(
             metric="score",
