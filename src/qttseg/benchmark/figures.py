@@ -5,7 +5,7 @@ Every maker returns a figure with its caption, or None where the results may hav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,6 @@ def drawn_figures(results: Sequence[Result], gallery: Gallery) -> list[Drawn]:
 def draw_bars(results: Sequence[Result]) -> tuple[Figure, str]:
     """Draw mean scores over datasets at each budget, a panel for each task (QTT-SEG, Figure 2)."""
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     tasks = sorted({result.task for result in results})
     figure = Figure(figsize=(4.6 * len(tasks), 3.4), layout="constrained")
@@ -119,9 +118,7 @@ def draw_bars(results: Sequence[Result]) -> tuple[Figure, str]:
         _bars(panel, [result for result in results if result.task == task])
         panel.set_title(f"{task} ({len({result.dataset for result in results if result.task == task})} datasets)")
     panels[0].set_ylabel("mean score (higher is better)")
-    tints = {title_of(method): tint for method, tint in colours(result.method for result in results).items()}
-    handles = [Patch(color=tint, label=title) for title, tint in tints.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    _add_legend(figure, colours(result.method for result in results))
     caption = (
         "Mean score over datasets at each budget; error bars: the standard deviation over seeds, averaged over datasets. "
         "Hatched: means that lack failed or missing seeds."
@@ -172,25 +169,32 @@ def draw_anytime(results: Sequence[Result]) -> tuple[Figure, str] | None:
     figure = Figure(figsize=(4.2 * len(budgets), 3.2), layout="constrained")
     panels = figure.subplots(1, len(budgets), squeeze=False, sharey=True)[0]
     for panel, budget in zip(panels, budgets, strict=True):
-        for curve in (curve for curve in curves if curve.column.budget == budget):
+        drawn = [curve for curve in curves if curve.column.budget == budget]
+        for curve in drawn:
             mean, low, high = curve.band()
             tint = colour[curve.column.method]
-            panel.plot(curve.seconds, mean, label=title_of(curve.column.method), color=tint, drawstyle="steps-post")
+            panel.plot(curve.seconds, mean, color=tint, drawstyle="steps-post")
             panel.fill_between(curve.seconds, low, high, color=tint, alpha=0.18, linewidth=0, step="post")
-        panel.set(title=f"budget {budget:g} s", xlabel="seconds", xlim=(0, budget))
+        title = f"budget {budget:g} s ({len(drawn[0].means)} datasets)"
+        panel.set(title=title, xlabel="seconds", xlim=(0, budget))
         panel.grid(alpha=0.25)
     panels[0].set_ylabel("validation score of the incumbent")
-    panels[-1].legend(frameon=False, loc="lower right")
-    return figure, anytime_caption(len(next(iter(curves)).means))
-
-
-def anytime_caption(datasets: int) -> str:
-    """Return what curves of incumbents over this many datasets show."""
-    return (
-        f"Validation score of the incumbent over time, mean over {datasets} datasets, over the jobs that went well for all "
-        "methods drawn, from when each of them has an incumbent. Band: 95 % interval with the datasets held fixed (normal, "
-        "from the variance over seeds; none with one seed)."
+    shown = {curve.column.method for curve in curves if len(curve.seconds)}
+    _add_legend(figure, {method: tint for method, tint in colour.items() if method in shown})
+    caption = (
+        "Validation score of the incumbent over time, mean over datasets, over the jobs that went well for all methods drawn, "
+        "from when each of them has an incumbent. Band: 95 % interval with the datasets held fixed (normal, from the variance "
+        "over seeds; none with one seed)."
     )
+    return figure, caption
+
+
+def _add_legend(figure: Figure, tints: Mapping[str, str]) -> None:
+    """Say below the panels which colour stands for which method."""
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=tint, label=title_of(method)) for method, tint in tints.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
 def draw_ranking(ranking: Ranking) -> tuple[Figure, str]:

@@ -242,7 +242,9 @@ def _tuner(
     from qttseg.tuning.tuner import Tuner, predicted_seconds
 
     if predictors is None:
-        return Tuner(candidates, change(InOrder(shuffled(len(candidates), seed, dataset.name))), max_epochs=protocol.epochs)
+        return Tuner(
+            candidates, change(InOrder(shuffled(len(candidates), seed, dataset.name))), max_epochs=protocol.epochs
+        )
     meta_features = measure(dataset, split.train + split.validation).to_dict()
     guided = BestPredicted(candidates=candidates, meta_features=meta_features, performance=predictors.performance)
     policy: Policy = guided
