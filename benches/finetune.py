@@ -172,7 +172,7 @@ def _show(rows: list[dict[str, Any]], machine: str) -> None:
         for recipe in RECIPES:
             numbers = row[recipe]
             ratio = numbers["epoch"] / row["published"]["epoch"]
-            speeds = (f"{numbers[key]:.1f}" for key in ("train", "validation", "epoch", "first epoch"))
+            speeds = (f"{numbers[key]:.3g}" for key in ("train", "validation", "epoch", "first epoch"))
             table.add_row(
                 row["backbone"], row["adapter"], recipe, *speeds, f"{numbers['peak GiB']:.2f}", f"{ratio:.1f}"
             )

@@ -23,14 +23,14 @@ def test_the_papers_space_is_drawn_from_as_ever():
 
 def test_the_extended_space_has_parameters_where_their_adapter_does():
     space = search_space("extended")
-    assert space.id == "extended-v1"
+    assert space.id == "extended-v2"
     schedules = search_space("paper").size // 7  # one way without LoRA, six ways with it
-    assert space.size == schedules * (1 + 6 + 2 + 2 * 4 * 3 + 6 * 2) * 2 * 3
+    assert space.size == schedules * (1 + 6 + 4 + 4 * 4 * 3 + 6 * 4) * 2 * 3
     for configuration in space.sample(100, seed=0):
         space.validate(configuration)
         adapter = adapter_of(configuration)
         assert ("lora_rank" in configuration) == ("lora_dropout" in configuration) == adapter.lora
-        assert ("plm_depth" in configuration) == adapter.learner
+        assert ("plm_depth" in configuration) == ("plm_dense" in configuration) == adapter.learner
         assert ("pmm_weight" in configuration) == ("pmm_points" in configuration) == adapter.matcher
         assert configuration["loss"] in LOSSES
         with pytest.raises(ConfigurationError, match="no parameter"):

@@ -55,6 +55,7 @@ def test_packs_are_of_one_structure(make_run: MakeRun):
     changes: list[dict[str, Value]] = [
         {"adapter": "plm"},
         {"plm_depth": 2},
+        {"plm_dense": 1},
         {"pmm_points": 64},
         {"loss": "focal+dice+iou"},
     ]

@@ -14,13 +14,22 @@ from qttseg.predictors.shipped import predictors_for, shipped, shipped_for, ship
 MINE = Identity(name="mine", fingerprint="print-mine")
 
 
-def test_every_dataset_has_its_own_and_strangers_get_those_of_all():
-    assert set(shipped_names()) == {"all", *(f"without-{name}" for name in SUITES["procedural13"])}
-    for name in SUITES["procedural13"]:
-        lineage = shipped(f"without-{name}").lineage
+SHELVES = {
+    "paper-v1": ("shipped", SUITES["procedural13"]),
+    "extended-v2": ("shipped:extended-v2", (*SUITES["procedural13"], *SUITES["prompt-learning"])),
+}
+"""Search spaces, with the curves and datasets that their predictors learnt from."""
+
+
+@pytest.mark.parametrize("space", SHELVES)
+def test_every_dataset_has_its_own_and_strangers_get_those_of_all(space):
+    _, datasets = SHELVES[space]
+    assert set(shipped_names(space)) == {"all", *(f"without-{name}" for name in datasets)}
+    for name in datasets:
+        lineage = shipped(f"without-{name}", space=space).lineage
         assert lineage.left_out == (name,)
         assert name not in lineage.datasets
-    assert shipped_for(MINE).lineage.left_out == ()
+    assert shipped_for(MINE, space=space).lineage.left_out == ()
 
 
 def test_a_procedural_dataset_is_never_judged_by_what_has_seen_it():
@@ -31,23 +40,29 @@ def test_a_procedural_dataset_is_never_judged_by_what_has_seen_it():
         shipped_for(Identity(name="renamed", fingerprint=target.fingerprint))
 
 
-def test_they_learnt_from_the_shipped_curves_and_weights():
-    of_all = shipped()
-    assert of_all.lineage.runs == store_of("shipped").table(["run_id"]).num_rows
+@pytest.mark.parametrize("space", SHELVES)
+def test_they_learnt_from_the_shipped_curves_and_weights(space):
+    of_all = shipped(space=space)
+    assert of_all.lineage.space == space
+    assert of_all.lineage.runs == store_of(SHELVES[space][0]).table(["run_id"]).num_rows
     assert of_all.lineage.backbone_fingerprints == (load_backbone().fingerprint,)
 
 
-def test_they_rank_datasets_that_they_have_not_seen():
-    assert shipped().figures["spearman_1"] > 0.6
-    assert shipped().figures["calibration_error_1"] < 0.15
+@pytest.mark.parametrize("space", SHELVES)
+def test_they_rank_datasets_that_they_have_not_seen(space):
+    assert shipped(space=space).figures["spearman_1"] > 0.6
+    assert shipped(space=space).figures["calibration_error_1"] < 0.15
 
 
-def test_a_higher_learning_rate_than_the_lowest_is_recommended():
+@pytest.mark.parametrize("space", SHELVES)
+def test_a_higher_learning_rate_than_the_lowest_is_recommended(space):
     """The least one could ask of what has seen some hundred fine-tunings."""
     from qttseg.pipelines.spaces import search_space
 
-    candidates = search_space().sample(64, seed=5)
-    prediction = shipped().performance.predict({}, [PartialCurve(configuration=c) for c in candidates], [10] * 64)
+    candidates = search_space(space.partition("-")[0]).sample(64, seed=5)
+    prediction = shipped(space=space).performance.predict(
+        {}, [PartialCurve(configuration=c) for c in candidates], [10] * 64
+    )
     best = candidates[int(prediction.mean.argmax())]
     assert float(best["lr"]) > 1e-4
 

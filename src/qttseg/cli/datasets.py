@@ -158,10 +158,11 @@ def preview(
 
 
 def _twins(dataset: Dataset, store: str) -> tuple[Twin, ...]:
-    from qttseg.metadata.shipped import SHIPPED, store_of
+    from qttseg.metadata.shipped import shipped_stores, store_of
     from qttseg.metadata.twins import twins_in
 
-    return tuple(twin for uri in dict.fromkeys((store, SHIPPED)) for twin in twins_in(store_of(uri), dataset.identity))
+    stores = dict.fromkeys((store, *shipped_stores()))
+    return tuple(twin for uri in stores for twin in twins_in(store_of(uri), dataset.identity))
 
 
 def _write_page(file: Path, page: str) -> None:

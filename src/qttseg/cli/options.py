@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Store = Annotated[
     str,
     typer.Option(
-        help="Learning-curve store: a folder, any URI of a file system, or `shipped`, the one in the package."
+        help="Learning-curve store: a folder, any URI of a file system, or `shipped` or `shipped:SPACE`, those in the package."
     ),
 ]
 Results = Annotated[str, typer.Option(help="Result store: a folder or any URI of a file system.")]

@@ -169,11 +169,12 @@ def judge(
     from qttseg.metadata.queries import training_set
     from qttseg.metadata.shipped import store_of
     from qttseg.predictors.evaluation import judge_unseen
+    from qttseg.predictors.lineage import Lineage
     from qttseg.predictors.registry import Registry
     from qttseg.predictors.shipped import VERSION, shipped
 
     training = training_set(store_of(store))
-    trained = shipped() if version == VERSION else Registry(registry).load(version)
+    trained = shipped(space=Lineage.of(training).space) if version == VERSION else Registry(registry).load(version)
     report = judge_unseen(trained.performance, trained.cost, training)
     rows = [(fold.dataset, fold.runs, *_judgement(fold.metrics())) for fold in report.folds]
     rows.append(("all", sum(fold.runs for fold in report.folds), *_judgement(report.means())))

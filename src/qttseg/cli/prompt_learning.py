@@ -36,7 +36,7 @@ class Study(StrEnum):
 def run(
     study: Annotated[Study, typer.Argument(help="What is compared: methods, prompts, amounts of data, siblings.")],
     datasets: options.Datasets = "prompt-learning",
-    methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "sam,oracle,sam-f,lora,plm,plm+pmm",
+    methods: Annotated[str, typer.Option(help="Methods, by commas.")] = "sam,oracle,sam-f,lora,plm,plm+pmm,plm-dense",
     prompts: Annotated[str, typer.Option(help="point, box or both, by commas.")] = "point",
     images: Annotated[int, typer.Option(help="Training images.", min=1)] = 80,
     test_images: Annotated[int, typer.Option(help="Most test images.", min=1)] = 100,

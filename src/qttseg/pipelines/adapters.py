@@ -32,7 +32,7 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
 
     Args:
         backbone: What to adapt.
-        configuration: Its adapter (`metadata.adapters`), and with it `lora_rank`, `lora_dropout` and `plm_depth`.
+        configuration: Its adapter (`metadata.adapters`), and with it `lora_rank`, `lora_dropout`, `plm_depth` and `plm_dense`.
         seed: Draws the first weights of what is added.
     """
     adapter = adapter_of(configuration)
@@ -44,7 +44,8 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
         rank, dropout = int(configuration["lora_rank"]), float(configuration["lora_dropout"])
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
     if adapter.learner:
-        add_prompt_learner(adapted, depth=int(configuration["plm_depth"]), seed=seed)
+        depth, dense = int(configuration["plm_depth"]), bool(configuration.get("plm_dense"))
+        add_prompt_learner(adapted, depth=depth, dense=dense, seed=seed)
     if adapter.matcher:
         with _drawn(seed):
             adapted.sam.add_module(POINT_MATCHER, PointMatcher(backbone.width).to(backbone.device))
@@ -57,10 +58,11 @@ def bare_copy(backbone: Backbone, adapter: Adapter) -> Backbone:
     return replace(own, adapter=adapter, cache=None if adapter.trains_encoder else own.cache)
 
 
-def add_prompt_learner(backbone: Backbone, *, depth: int, seed: int = 0) -> None:
+def add_prompt_learner(backbone: Backbone, *, depth: int, dense: bool, seed: int = 0) -> None:
     """Hang a prompt learner into the model of `backbone`, in place, its weights drawn from `seed`."""
     with _drawn(seed):
-        backbone.sam.add_module(PROMPT_LEARNER, PromptLearner(backbone.width, depth=depth).to(backbone.device))
+        learner = PromptLearner(backbone.width, depth=depth, dense=dense)
+    backbone.sam.add_module(PROMPT_LEARNER, learner.to(backbone.device))
 
 
 @contextmanager

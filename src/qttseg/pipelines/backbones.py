@@ -146,7 +146,7 @@ class Backbone:
         with self.precision():
             sparse, dense = self.embed_prompts(prompts)
             positions = self.sam.prompt_encoder.get_dense_pe()
-            sparse = self.learnt(sparse, embeddings, positions)
+            sparse, dense = self.learnt(sparse, dense, embeddings, positions)
             decoded = decode_prompts(
                 self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks or slice(0, 1)
             )
@@ -161,10 +161,10 @@ class Backbone:
         # SAM's points are indices of pixels: it adds the half that is in ours already.
         return encoder(points=(prompts - 0.5, labels), boxes=None, masks=None)  # type: ignore[no-any-return]
 
-    def learnt(self, sparse: Tensor, embeddings: Tensor, positions: Tensor) -> Tensor:
-        """Return prompt tokens (p × n × c) as the prompt learner, if the model has one, wants them."""
+    def learnt(self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return prompts, p × n × c tokens and p × c × g × g, as the prompt learner, if the model has one, wants them."""
         learner = getattr(self.sam, PROMPT_LEARNER, None)
-        return sparse if learner is None else learner(sparse, embeddings, positions)
+        return (sparse, dense) if learner is None else learner(sparse, dense, embeddings, positions)
 
     def precision(self) -> torch.autocast:
         """Return the context in which the model runs: bfloat16 on a GPU that has it, else float32."""

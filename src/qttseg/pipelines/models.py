@@ -140,7 +140,8 @@ def _adapted(folder: Path, base: Backbone, adapter: Adapter) -> Backbone:
     if adapter.learner:
         weights = load_file(folder / _LEARNER)
         blocks = {name.split(".")[2] for name in weights if name.startswith(f"{PROMPT_LEARNER}.blocks.")}
-        add_prompt_learner(adapted, depth=len(blocks))
+        dense = any(name.startswith(f"{PROMPT_LEARNER}.dense.") for name in weights)
+        add_prompt_learner(adapted, depth=len(blocks), dense=dense)
         _load_weights(adapted, weights)
     if adapter.whole:
         adapted.encoder.load_state_dict(load_file(folder / _ENCODER))

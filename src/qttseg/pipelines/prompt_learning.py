@@ -1,4 +1,4 @@
-"""The prompt learning module: moves prompt tokens so that a prompt means what the user means (arXiv 2403.09199, 4.1)."""
+"""The prompt learning module: changes prompts so that they mean what the user means (arXiv 2403.09199, 4.1)."""
 
 from __future__ import annotations
 
@@ -11,36 +11,43 @@ from torch import Tensor, nn
 class PromptLearner(nn.Module):
     """Adds to each prompt token an offset learnt from the user's masks; the model around it stays as it is.
 
-    Its last layer starts at zero, so that the untrained module changes nothing. Heads are eight where the width allows
+    With `dense` it adds to the other half of a prompt, too: SAM's dense prompt, one vector for each cell of the image
+    embedding, through which masks are given to it. Tokens can only ask for masks that the decoder knows to draw; the dense
+    prompt shows it where the object is. The paper has tokens alone.
+
+    Last layers start at zero, so that the untrained module changes nothing. Heads are eight where the width allows
     it, and the MLP is eight times as wide as the tokens, as 2,048 is at SAM's width of 256, where a depth of 1 has 1.6
     million parameters.
 
     Args:
         width: Of the tokens and of the image embedding.
         depth: Blocks of attention and MLP.
+        dense: Whether the dense prompt is learnt, too.
     """
 
-    def __init__(self, width: int, *, depth: int = 1) -> None:
+    def __init__(self, width: int, *, depth: int = 1, dense: bool = False) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
-        self.offset = nn.Linear(width, width)
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)
+        self.offset = _starting_at_zero(nn.Linear(width, width))
+        self.dense = _Dense(width) if dense else None
 
-    def forward(self, tokens: Tensor, embeddings: Tensor, positions: Tensor) -> Tensor:
-        """Return the moved tokens.
+    def forward(self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the changed tokens and dense prompts.
 
         Args:
-            tokens: p × n × c, of points or of the corners of boxes.
+            sparse: p × n × c tokens, of points or of the corners of boxes.
+            dense: p × c × g × g dense prompts.
             embeddings: p × c × g × g image embeddings.
             positions: 1 × c × g × g positional encoding of their grid.
         """
         image = embeddings.flatten(2)
         keys = image + positions.flatten(2)
-        hidden = tokens
+        hidden = sparse
         for block in self.blocks:
             hidden = block(hidden, image, keys)
-        return tokens + self.offset(hidden)  # type: ignore[no-any-return]
+        if self.dense is not None:
+            dense = dense + self.dense(hidden, image, keys).unflatten(2, dense.shape[2:])
+        return sparse + self.offset(hidden), dense
 
 
 class _Block(nn.Module):
@@ -59,6 +66,21 @@ class _Block(nn.Module):
         tokens = self.norms[0](tokens + self.own(tokens, own, own))
         tokens = self.norms[1](tokens + self.to_image(tokens, keys, image))
         return self.norms[2](tokens + self.mlp(tokens))  # type: ignore[no-any-return]
+
+
+class _Dense(nn.Module):
+    """Cells of the image attend to the tokens; then an MLP."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.to_tokens = FewKeys(width, math.gcd(8, width))
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), _starting_at_zero(nn.Linear(width, width)))
+
+    def forward(self, tokens: Tensor, image: Tensor, queries: Tensor) -> Tensor:
+        """Return p × c × m for m cells."""
+        found = self.norm(image.transpose(1, 2) + self.to_tokens(queries, tokens))
+        return self.mlp(found).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class FewQueries(nn.Module):
@@ -96,3 +118,45 @@ class FewQueries(nn.Module):
         found = torch.matmul(scores.softmax(dim=-1), values.transpose(1, 2)).unflatten(1, (heads, -1))
         found = torch.einsum("phnc,hdc->pnhd", found, self.value.weight.unflatten(0, (heads, -1))).flatten(2)
         return self.out(found + self.value.bias)  # type: ignore[no-any-return]
+
+
+class FewKeys(nn.Module):
+    """Multi-head attention of many queries to few keys, which are the values, too.
+
+    As in `FewQueries`, all weights are applied on the side of the few, and keys have no bias.
+
+    Args:
+        width: Of everything; a multiple of `heads`.
+        heads: Number of heads.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return what each query gathers, p × m × c.
+
+        Args:
+            queries: p × c × m.
+            keys: p × n × c.
+        """
+        heads = self.heads
+        own = self.key(keys).unflatten(-1, (heads, -1))
+        bias = torch.einsum("pnhd,hd->phn", own, self.query.bias.unflatten(0, (heads, -1)))
+        own = torch.einsum("pnhd,hdc->phnc", own, self.query.weight.unflatten(0, (heads, -1)))
+        scores = torch.matmul(own.flatten(1, 2), queries).unflatten(1, (heads, -1)) + bias.unsqueeze(-1)
+        shares = (scores / math.sqrt(queries.shape[1] // heads)).softmax(dim=2).flatten(1, 2)
+        values = self.value(keys).unflatten(-1, (heads, -1))
+        values = torch.einsum("pnhd,chd->phnc", values, self.out.weight.unflatten(1, (heads, -1))).flatten(1, 2)
+        return torch.matmul(shares.transpose(1, 2), values) + self.out.bias
+
+
+def _starting_at_zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

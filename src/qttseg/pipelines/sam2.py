@@ -72,11 +72,11 @@ class Sam2Backbone(Backbone):
         positions = self.sam.get_image_wide_positional_embeddings()
         with self.precision(), _last_output(self.sam.mask_decoder.activation) as upscaled:
             sparse, dense = self.embed_prompts(prompts)
-            sparse = self.learnt(sparse[:, 0], coarse, positions)[:, None]
+            tokens, dense = self.learnt(sparse[:, 0], dense, coarse, positions)
             logits, guess, *_ = self.sam.mask_decoder(
                 image_embeddings=coarse,
                 image_positional_embeddings=positions.expand(len(prompts), -1, -1, -1),
-                sparse_prompt_embeddings=sparse,
+                sparse_prompt_embeddings=tokens[:, None],
                 dense_prompt_embeddings=dense,
                 multimask_output=masks not in (None, slice(0, 1)),
                 high_resolution_features=[F.pixel_shuffle(fine, 4), F.pixel_shuffle(middle, 2)],

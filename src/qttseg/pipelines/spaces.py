@@ -58,7 +58,7 @@ def _extended() -> SearchSpace:
     space = ConfigurationSpace(name="extended")
     adapter = Categorical("adapter", list(EXTENDED_ADAPTERS))
     lora = _lora_parts()
-    depth = OrdinalHyperparameter("plm_depth", (1, 2))
+    learner = [OrdinalHyperparameter("plm_depth", (1, 2)), Categorical("plm_dense", [0, 1], default=1)]
     matching = [
         OrdinalHyperparameter("pmm_weight", (0.01, 0.03, 0.1, 0.3), default_value=0.1),
         OrdinalHyperparameter("pmm_points", (32, 64, 128), default_value=64),
@@ -67,13 +67,13 @@ def _extended() -> SearchSpace:
         Categorical("loss", ["bce+dice", "focal+dice+iou"]),
         OrdinalHyperparameter("prompt_noise", (0, 19, 50), default_value=19),
     ]
-    _add_table_3(space, first=[adapter], last=[*more, *lora, depth, *matching])
+    _add_table_3(space, first=[adapter], last=[*more, *lora, *learner, *matching])
     space.add(
         *(InCondition(part, adapter, ["lora", "lora+plm"]) for part in lora),
-        InCondition(depth, adapter, ["plm", "plm+pmm", "lora+plm"]),
+        *(InCondition(part, adapter, ["plm", "plm+pmm", "lora+plm"]) for part in learner),
         *(InCondition(part, adapter, ["plm+pmm"]) for part in matching),
     )
-    return SearchSpace(name="extended", version=1, space=space)
+    return SearchSpace(name="extended", version=2, space=space)
 
 
 def _lora_parts() -> list[Hyperparameter[Any, Any]]:

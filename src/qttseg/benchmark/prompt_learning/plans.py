@@ -18,11 +18,15 @@ _COMMON: Mapping[str, Value] = {
     "lr": 1e-3, "weight_decay": 1e-5, "sched": "cosine", "loss": "focal+dice+iou",
     "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0,
 }  # fmt: skip
+_PLM: Mapping[str, Value] = {**_COMMON, "adapter": "plm", "plm_depth": 1}
+_PMM: Mapping[str, Value] = {"adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 64}
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "sam-f": Configuration({**_COMMON, "adapter": "decoder"}),
     "lora": Configuration({**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}),
-    "plm": Configuration({**_COMMON, "adapter": "plm", "plm_depth": 1}),
-    "plm+pmm": Configuration({**_COMMON, "adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64}),
+    "plm": Configuration(_PLM),
+    "plm+pmm": Configuration({**_PLM, **_PMM}),
+    "plm-dense": Configuration({**_PLM, "plm_dense": 1}),
+    "plm-dense+pmm": Configuration({**_PLM, **_PMM, "plm_dense": 1}),
 }
 """How each method is trained: alike, but for what is trained."""
 

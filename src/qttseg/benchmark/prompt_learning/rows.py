@@ -21,9 +21,12 @@ METHODS = {
     "lora": "LoRA",
     "plm": "PLM",
     "plm+pmm": "PLM + PMM",
+    "plm-dense": "dense PLM",
+    "plm-dense+pmm": "dense PLM + PMM",
 }
-"""How the paper writes the methods, and LoRA: untuned, untuned with the best of three masks by true IoU, decoder fine-tuned,
-prompt learning without and with point matching. Others stand under their own name, behind these."""
+"""How the paper writes the methods: untuned, untuned with the best of three masks by true IoU, decoder fine-tuned,
+prompt learning without and with point matching; then LoRA, and prompt learning that reaches the dense prompt, too. Others
+stand under their own name, behind these."""
 
 
 def title_of(method: str) -> str:
