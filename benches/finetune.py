@@ -46,6 +46,7 @@ ADAPTERS: dict[str, dict[str, Value]] = {
     "decoder": {"adapter": "decoder"},
     "lora": {"adapter": "lora", "lora_rank": 8, "lora_dropout": 0.0},
     "plm": {"adapter": "plm", "plm_depth": 1},
+    "plm-dense": {"adapter": "plm", "plm_depth": 1, "plm_dense": 1},
     "plm+pmm": {"adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64},
 }
 RECIPES = ("published", "qttseg")

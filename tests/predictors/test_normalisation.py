@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qttseg.predictors.caution import Caution
+from qttseg.predictors.caution import Caution, Misses
 from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
 
 SHARES = np.concatenate([np.zeros(10), np.linspace(0.2, 1.1, 90)])
@@ -64,8 +64,29 @@ def test_sightings_of_promising_candidates_alone_still_find_the_scale(base, widt
 
 
 def test_caution_makes_left_out_datasets_fit():
-    misses = np.random.default_rng(0).normal(size=400) * 3
-    caution = Caution.of({0: misses / 3, 3: misses})
-    widened = caution.widened(np.ones(3), np.array([0, 3, 9]))
-    assert widened == pytest.approx([1.0, 3.0, 3.0], rel=0.1)
-    assert Caution.of({}).widened(np.ones(1), np.array([2])) == pytest.approx([1.0])
+    """Two kinds of misses: three times as wide as predicted, and all of them too low by two deviations."""
+    errors = np.random.default_rng(0).normal(size=400)
+    one = np.ones(400)
+    caution = Caution.of(
+        {
+            0: [Misses(errors=0.1 * errors, deviations=0.1 * one)],
+            3: [Misses(errors=3 * errors + 2, deviations=one)] * 3,
+        }
+    )
+    for seen, factor, lift in ((0, 1.0, 0.0), (3, 3.0, 2.0), (9, 3.0, 2.0)):
+        mean, std = caution.applied(np.array([0.2, 0.3]), np.full(2, 0.1), np.array([0, seen]))
+        assert std[1] == pytest.approx(0.1 * factor, rel=0.1)
+        assert mean == pytest.approx(np.array([0.2, 0.3]) + 0.1 * lift, abs=0.02)
+
+
+def test_caution_lifts_a_dataset_as_one_and_keeps_scores_possible():
+    caution = Caution(seen=(0, 1), factors=(1.0, 2.0), lifts=(0.0, 1.0))
+    mean, _ = caution.applied(np.array([0.5, 0.9, 0.6]), np.array([0.5, 0.3, 0.1]), np.array([0, 1, 1]))
+    assert mean == pytest.approx([0.6, 1.0, 0.7])  # by what is left below 1, not by 0.2
+    assert mean.argsort().tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("caution", [Caution.of({}), Caution(seen=(0, 1), factors=(1.0, 1.0))], ids=["none", "older"])
+def test_without_lessons_predictions_stay_as_they_are(caution):
+    mean, std = caution.applied(np.array([0.5, 0.6]), np.ones(2), np.array([1, 2]))
+    assert (mean.tolist(), std.tolist()) == ([0.5, 0.6], [1.0, 1.0])

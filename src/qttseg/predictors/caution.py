@@ -1,8 +1,8 @@
-"""How much wider predictions must be made, so that datasets that were left out fit into them."""
+"""How much higher and wider predictions must be made, so that datasets that were left out fit into them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,31 +23,71 @@ def stretch(misses: Array) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Misses:
+    """How far predictions for a dataset that was left out lay from the truth.
+
+    Attributes:
+        errors: Truth less prediction, `n`.
+        deviations: The predicted standard deviations, `n`.
+    """
+
+    errors: Array
+    deviations: Array
+
+    @property
+    def lift(self) -> float:
+        """What was to be added to all predictions, in typical deviations."""
+        return float(np.median(self.errors) / np.median(self.deviations))
+
+    def lifted(self, lift: float) -> Array:
+        """Return the misses that remain, each in its own deviations."""
+        remaining: Array = (self.errors - lift * np.median(self.deviations)) / self.deviations
+        return remaining
+
+
+@dataclass(frozen=True, kw_only=True)
 class Caution:
-    """Factors on standard deviations by how much of a curve was seen.
+    """What is added to predictions, and factors on their standard deviations, by how much of a curve was seen.
 
     The processes are calibrated on known scales; on a new dataset the scale itself is a guess, and a worse one the less
-    was seen.
+    was seen. First epochs, above all, lie further below what most datasets allow than one would think. What is added is
+    the same for all candidates of a dataset, so that their order stays as it is.
 
     Attributes:
         seen: Numbers of epochs seen, rising.
         factors: The factor at each; in between they are interpolated.
+        lifts: What is added at each, in typical deviations; nothing if there are none (predictors of earlier versions).
     """
 
     seen: tuple[int, ...] = (0,)
     factors: tuple[float, ...] = (1.0,)
+    lifts: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, misses: Mapping[int, Array]) -> Self:
-        """Return what these misses teach: (truth - prediction) / deviation on left-out datasets, by epochs seen."""
-        known = {seen: stretch(found) for seen, found in sorted(misses.items()) if len(found) >= len(_LEVELS)}
-        return cls(seen=tuple(known), factors=tuple(known.values())) if known else cls()
+    def of(cls, misses: Mapping[int, Sequence[Misses]]) -> Self:
+        """Return what the misses of left-out datasets teach, by epochs seen."""
+        known = {
+            seen: found for seen, found in sorted(misses.items()) if sum(len(m.errors) for m in found) >= len(_LEVELS)
+        }
+        if not known:
+            return cls()
+        lifts = {seen: float(np.median([m.lift for m in found])) for seen, found in known.items()}
+        factors = {
+            seen: stretch(np.concatenate([m.lifted(lifts[seen]) for m in found])) for seen, found in known.items()
+        }
+        return cls(seen=tuple(known), factors=tuple(factors.values()), lifts=tuple(lifts.values()))
 
-    def widened(self, std: Array, seen: NDArray[np.intp]) -> Array:
-        """Return the deviations (`n`) of predictions for curves of which `seen` epochs are known (`n`)."""
-        widened: Array = std * np.interp(np.log1p(seen), np.log1p(self.seen), self.factors)
-        return widened
+    def applied(self, mean: Array, std: Array, seen: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return the moments (`n` each) of predictions for the curves of one dataset, of which `seen` epochs are known (`n`).
+
+        Means stay in [0, 1], and keep their distances.
+        """
+        wider: Array = std * np.interp(np.log1p(seen), np.log1p(self.seen), self.factors)
+        started = seen > 0
+        typical = np.median(std[started] if started.any() else std)
+        lift = typical * np.interp(np.log1p(seen.max()), np.log1p(self.seen), self.lifts) if self.lifts else 0.0
+        return mean + np.clip(lift, -mean.min(), 1 - mean.max()), wider
 
 
 USUAL = Caution()
-"""Takes deviations as they are."""
+"""Takes predictions as they are."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qttseg.errors import PredictorError
 from qttseg.metadata.queries import TrainingSet
-from qttseg.predictors.caution import USUAL, Caution
+from qttseg.predictors.caution import USUAL, Caution, Misses
 from qttseg.predictors.curve_model import CurveModel, Questions
 from qttseg.predictors.features import Encoder
 from qttseg.predictors.interface import PartialCurve, Prediction
@@ -50,7 +50,7 @@ class PerformancePredictor:
         fresh: The model of configurations without a curve.
         partial: The model of partial curves.
         lineage: The training data.
-        caution: How much wider than the models' own the deviations are.
+        caution: How much higher and wider than the models' own the predictions are.
     """
 
     encoder: Encoder
@@ -138,7 +138,8 @@ class PerformancePredictor:
                 mean[rows], std[rows] = target.judge(rows, wanted[rows], scale, partial=partial)
         last = np.array([curve.scores[-1] if curve.scores else np.nan for curve in curves])
         mean, std = raw_moments(mean, std, self.warp, scale, seen=last)
-        return Prediction(mean=mean, std=self.caution.widened(std, np.array([len(curve.scores) for curve in curves])))
+        mean, std = self.caution.applied(mean, std, np.array([len(curve.scores) for curve in curves]))
+        return Prediction(mean=mean, std=std)
 
     def save(self, folder: Path) -> None:
         """Write the predictor to `folder` as safetensors and JSON."""
@@ -248,16 +249,18 @@ def _caution(runs: TrainingRuns, without: Callable[[int, str], PerformancePredic
         runs: The training runs.
         without: Returns the predictor that has not seen the dataset of this number and fingerprint.
     """
-    misses: dict[int, list[Array]] = {seen: [] for seen in _LOOKS}
+    misses: dict[int, list[Misses]] = {seen: [] for seen in _LOOKS}
     for number, (key, meta_features) in enumerate(runs.meta_features.items()):
         own = [i for i, dataset in enumerate(runs.datasets) if dataset == key][:_LOOKED_AT]
         predictor = without(number, key)
         for seen, found in misses.items():
             longer = [(runs.configurations[i], runs.values[i]) for i in own if len(runs.values[i]) > seen]
             curves = [PartialCurve(configuration=c, scores=tuple(v[:seen].tolist())) for c, v in longer]
-            predicted = predictor.predict(meta_features, curves, [len(v) for _, v in longer])
-            found.append((np.array([v[-1] for _, v in longer]) - predicted.mean) / predicted.std)
-    return Caution.of({seen: np.concatenate(found) for seen, found in misses.items()})
+            if longer:
+                predicted = predictor.predict(meta_features, curves, [len(v) for _, v in longer])
+                errors = np.array([v[-1] for _, v in longer]) - predicted.mean
+                found.append(Misses(errors=errors, deviations=predicted.std))
+    return Caution.of(misses)
 
 
 def _answered(length: int) -> tuple[tuple[int, int], ...]:
