@@ -58,7 +58,10 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
 @pytest.mark.parametrize("prompt", ["box", "point"])
 def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, prompt):
     drawn = search_space("extended").sample(600, seed=4)
-    structure = next(structure_of(c) for c in drawn if c["adapter"] == adapter and c["loss"] == "focal+dice+iou")
+    wanted = {"adapter": adapter, "loss": "focal+dice+iou", "plm_dense": 1}
+    structure = next(
+        structure_of(c) for c in drawn if all(c.get(name, value) == value for name, value in wanted.items())
+    )
     alike = [c for c in drawn if structure_of(c) == structure][:3]
     configurations = [Configuration({**c, "lora_dropout": 0.0} if "lora_dropout" in c else c) for c in alike]
     protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)
