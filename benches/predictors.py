@@ -158,7 +158,8 @@ def suggest(predictor: PerformancePredictor, runs: TrainingRuns, size: int, seco
 
 def _candidates(runs: TrainingRuns, count: int) -> Sequence[Configuration]:
     known = {parameter for configuration in runs.configurations for parameter in configuration}
-    return [c for c in search_space().sample(count, seed=1) if known.intersection(c)]
+    space = search_space("extended" if "adapter" in known else "paper")
+    return [c for c in space.sample(count, seed=1) if known.intersection(c)]
 
 
 def last_value(own: TrainingSet, correlations: Figures) -> None:

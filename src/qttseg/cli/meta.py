@@ -53,20 +53,26 @@ def import_(
         typer.Argument(help="CSV in the layout of the paper's public meta-dataset, or another store, as `shipped`."),
     ],
     store: options.Store = options.STORE,
+    extended: Annotated[
+        bool,
+        typer.Option("--as-extended", help="Write runs of the paper's space as those of `extended`, which holds it."),
+    ] = False,
 ) -> None:
     """Add the published meta-dataset's learning curves, or those of another store, to a store."""
     from qttseg.metadata.published import read_published
     from qttseg.metadata.shipped import store_of, writable_store
+    from qttseg.pipelines.spaces import as_extended_run
 
     curves = writable_store(store)
     if source.endswith(".csv"):
         published = read_published(Path(source))
         for dataset in published.datasets:
             curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
-        curves.append(published.curves)
+        curves.append([as_extended_run(curve) for curve in published.curves] if extended else published.curves)
         runs = len(published.curves)
     else:
-        runs = curves.take_in(store_of(source))
+        other = store_of(source)
+        runs = curves.take_in(other, change=as_extended_run) if extended else curves.take_in(other)
     if not runs:
         raise StoreError(f"there are no runs in {source}; name a folder with learning curves, or a CSV file")
     out.print(f"{runs} runs → {store}")

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.configurations import Value
+from qttseg.metadata.configurations import Configuration, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +82,15 @@ def structure_of(configuration: Mapping[str, Value]) -> Hashable:
     """Return what configurations share that can be trained in one pack: the same modules, loss and shapes."""
     parts = ("plm_depth", "plm_dense", "pmm_points", "loss")
     return (adapter_of(configuration).name, *(configuration.get(part) for part in parts))
+
+
+def as_extended(configuration: Configuration, *, prompt_noise: int) -> Configuration:
+    """Return the point of the space `extended` that trains what a point of the paper's space does.
+
+    Args:
+        configuration: The point.
+        prompt_noise: The protocol's, which in the other space is the configuration's.
+    """
+    shared = {name: value for name, value in configuration.items() if name != "lora"}
+    adapter = adapter_of(configuration).name
+    return Configuration({**shared, "adapter": adapter, "loss": "bce+dice", "prompt_noise": prompt_noise})

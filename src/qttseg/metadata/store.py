@@ -84,13 +84,19 @@ class CurveStore:
         row = {"fingerprint": fingerprint, "images": sketch.images, "looks": sketch.looks}
         write_table(self._folder, f"sketches/{fingerprint}.parquet", pa.Table.from_pylist([row], schema=SKETCHES))
 
-    def take_in(self, other: CurveStore) -> int:
+    def take_in(
+        self, other: CurveStore, *, change: Callable[[LearningCurve], LearningCurve] = lambda curve: curve
+    ) -> int:
         """Add all that another store holds, and return how many runs it has; of a run that both have, its curve counts.
+
+        Args:
+            other: What to add.
+            change: What becomes of each curve on the way.
 
         Raises:
             StoreError: the other store is damaged, or writing fails.
         """
-        curves = list(other.curves())
+        curves = [change(curve) for curve in other.curves()]
         for row in other.datasets().to_pylist():
             self.add_dataset(row["name"], row["fingerprint"], dict(row["meta_features"]))
         for fingerprint, sketch in other.sketches().items():

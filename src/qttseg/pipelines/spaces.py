@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.adapters import EXTENDED_ADAPTERS
-from qttseg.metadata.configurations import SearchSpace
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended
+from qttseg.metadata.configurations import PAPER_SPACE, SearchSpace
+from qttseg.metadata.runs import LearningCurve
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -34,6 +36,20 @@ def search_space(name: str = "paper") -> SearchSpace:
     if name not in makers:
         raise ConfigurationError(f"unknown search space {name!r}; known are {', '.join(sorted(makers))}")
     return makers[name]()
+
+
+def as_extended_run(curve: LearningCurve) -> LearningCurve:
+    """Return a learning curve of the paper's search space as one of the space `extended`, which has all its points.
+
+    Raises:
+        ConfigurationError: it is of another space.
+    """
+    run, space = curve.run, search_space("extended")
+    if run.space != PAPER_SPACE:
+        raise ConfigurationError(f"only runs of {PAPER_SPACE} are points of {space.id}; one here is of {run.space}")
+    configuration = as_extended(run.configuration, prompt_noise=run.protocol.prompt_noise)
+    space.validate(configuration)
+    return replace(curve, run=replace(run, configuration=configuration, space=space.id))
 
 
 def _paper() -> SearchSpace:

@@ -66,8 +66,8 @@ class CostPredictor:
         metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
         blocks = {
             "configuration": encoder.configurations(runs.configurations),
-            "meta": np.array([metas[key] for key in runs.datasets]),
-            "dataset": _one_hot(runs.datasets),
+            "meta": np.array([metas[key] for key in runs.tasks]),
+            "dataset": _one_hot(runs.tasks),
             "machine": _one_hot(runs.machines),
         }
         design = np.column_stack(list(blocks.values()))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One fold for each dataset."""
+    """One fold for each dataset and protocol."""
 
     folds: tuple[Fold, ...]
 
@@ -95,7 +95,7 @@ def leave_one_dataset_out(
     folds = []
     for dataset in training.datasets:
         rest, own = separate(training, dataset)
-        folds.append(judge(kind.fit(rest, seed=seed), CostPredictor.fit(rest), own))
+        folds += judge(kind.fit(rest, seed=seed), CostPredictor.fit(rest), own)
     return Report(folds=tuple(folds))
 
 
@@ -110,7 +110,8 @@ def judge_unseen(performance: PerformanceModel, cost: CostPredictor, training: T
     for name, fingerprint in sorted(set(zip(names, fingerprints, strict=True))):
         sketch = training.sketches.get(fingerprint)
         performance.lineage.refuse(Identity(name=name, fingerprint=fingerprint, sketch=sketch))
-    return Report(folds=tuple(judge(performance, cost, separate(training, name)[1]) for name in training.datasets))
+    owns = (separate(training, name)[1] for name in training.datasets)
+    return Report(folds=tuple(fold for own in owns for fold in judge(performance, cost, own)))
 
 
 def separate(training: TrainingSet, dataset: str) -> tuple[TrainingSet, TrainingSet]:
@@ -145,12 +146,23 @@ def rank_correlation(predicted: Array, truth: Array) -> float:
     return float(spearmanr(predicted, truth).statistic)
 
 
-def judge(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) -> Fold:
-    """Return what fitted predictors are worth on the runs of one dataset, which they have not seen.
+def judge(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) -> tuple[Fold, ...]:
+    """Return what fitted predictors are worth on the runs of one dataset, which they have not seen: a fold a protocol.
 
     Raises:
         PredictorError: there is no usable run.
     """
+    return tuple(_fold(performance, cost, task) for task in by_protocol(own))
+
+
+def by_protocol(training: TrainingSet) -> Iterator[TrainingSet]:
+    """Yield the runs of each protocol, whose scores alone can be compared."""
+    column = training.table["protocol_id"]
+    for protocol in sorted(pc.unique(column).to_pylist()):
+        yield replace(training, table=training.table.filter(pc.equal(column, protocol)))
+
+
+def _fold(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) -> Fold:
     runs = TrainingRuns.with_scores(own, fewest=1)
     meta_features = next(iter(runs.meta_features.values()))
     spearman, mae, levels = {}, {}, {}

@@ -44,11 +44,11 @@ class Lesson:
         metas = np.array([encoder.meta_features(features) for features in runs.meta_features.values()])
         rows = [
             (run, seen, target)
-            for run in _evenly(runs.datasets, generator)[:_MAX_RUNS]
+            for run in _evenly(runs.tasks, generator)[:_MAX_RUNS]
             for seen, target in _drawn(len(normal[run]), generator)
         ]
         which, seen, target = (np.array(column, np.intp) for column in zip(*rows, strict=True))
-        dataset = np.array([numbers[runs.datasets[run]] for run in which])
+        dataset = np.array([numbers[runs.tasks[run]] for run in which])
         questions = Questions.before_training(
             encoder.configurations(runs.configurations)[which],
             metas[dataset],

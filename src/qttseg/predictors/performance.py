@@ -77,10 +77,8 @@ class PerformancePredictor:
         encoder = Encoder.fit(runs.configurations, list(runs.meta_features.values()), epochs=epochs)
         if not encoder.kept:
             raise PredictorError("all runs have the same configuration; a performance predictor needs different ones")
-        scales = {
-            key: Scale.of(np.array([scores[-1] for scores in runs.of_dataset(key)])) for key in runs.meta_features
-        }
-        shares = [scales[key].shares(v) for key, v in zip(runs.datasets, runs.values, strict=True)]
+        scales = {key: Scale.of(np.array([scores[-1] for scores in runs.of_task(key)])) for key in runs.meta_features}
+        shares = [scales[key].shares(v) for key, v in zip(runs.tasks, runs.values, strict=True)]
         warp = Warp.of(np.array([share[-1] for share in shares]))
         normal = [warp.to_normal(share) for share in shares]
         lesson = Lesson.draw(runs, normal, encoder, np.random.default_rng(seed))
@@ -251,7 +249,7 @@ def _caution(runs: TrainingRuns, without: Callable[[int, str], PerformancePredic
     """
     misses: dict[int, list[Misses]] = {seen: [] for seen in _LOOKS}
     for number, (key, meta_features) in enumerate(runs.meta_features.items()):
-        own = [i for i, dataset in enumerate(runs.datasets) if dataset == key][:_LOOKED_AT]
+        own = [i for i, task in enumerate(runs.tasks) if task == key][:_LOOKED_AT]
         predictor = without(number, key)
         for seen, found in misses.items():
             longer = [(runs.configurations[i], runs.values[i]) for i in own if len(runs.values[i]) > seen]

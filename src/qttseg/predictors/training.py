@@ -143,5 +143,6 @@ def _fitted(training: TrainingSet, seed: int, kind: type[PerformanceModel]) -> T
 def _judged(trained: Trained, everything: TrainingSet) -> tuple[Trained, tuple[Fold, ...]]:
     """Return the predictors with their figures on what was left out, and the folds behind the figures."""
     names = [name for name in trained.lineage.left_out if name in everything.datasets]
-    folds = tuple(judge(trained.performance, trained.cost, separate(everything, name)[1]) for name in names)
+    owns = (separate(everything, name)[1] for name in names)
+    folds = tuple(fold for own in owns for fold in judge(trained.performance, trained.cost, own))
     return replace(trained, figures=Report(folds=folds).means()), folds

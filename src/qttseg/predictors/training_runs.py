@@ -23,16 +23,19 @@ MIN_RUNS = 8
 class TrainingRuns:
     """Runs with what a predictor learns from each, `n` of everything.
 
+    What is to be learnt about is a task: a dataset under a protocol. Scores of other prompts, or other numbers of images,
+    are on another scale.
+
     Attributes:
         configurations: The hyperparameters.
-        datasets: Fingerprints of the datasets.
+        tasks: Names of the tasks.
         values: Score after each epoch, or seconds of each epoch.
         machines: Short descriptions of the machines.
-        meta_features: Meta-features of each dataset by its fingerprint.
+        meta_features: Meta-features of each task's dataset.
     """
 
     configurations: tuple[Configuration, ...]
-    datasets: tuple[str, ...]
+    tasks: tuple[str, ...]
     values: tuple[Array, ...]
     machines: tuple[str, ...]
     meta_features: Mapping[str, Mapping[str, float]]
@@ -41,11 +44,11 @@ class TrainingRuns:
     def with_scores(cls, training: TrainingSet, *, fewest: int = MIN_RUNS) -> Self:
         """Return the runs that tell how good a configuration is: those that completed or diverged.
 
-        A diverged run scores the worst score of its dataset from the epoch on in which it diverged, as does any score
+        A diverged run scores the worst score of its task from the epoch on in which it diverged, as does any score
         that is not a number.
 
         Raises:
-            PredictorError: fewer than `fewest` such runs, or none that completed on one of the datasets.
+            PredictorError: fewer than `fewest` such runs.
         """
         rows = [
             row
@@ -57,9 +60,8 @@ class TrainingRuns:
         worst: dict[str, float] = {}
         for row in rows:
             finite = [score for score in row["scores"] if np.isfinite(score)]
-            key = row["dataset_fingerprint"]
-            worst[key] = min([*finite, worst.get(key, 1.0)])
-        return cls._of(rows, tuple(_filled(row, worst[row["dataset_fingerprint"]], epochs) for row in rows))
+            worst[_task(row)] = min([*finite, worst.get(_task(row), 1.0)])
+        return cls._of(rows, tuple(_filled(row, worst[_task(row)], epochs) for row in rows))
 
     @classmethod
     def with_seconds(cls, training: TrainingSet, *, fewest: int = MIN_RUNS) -> Self:
@@ -76,15 +78,19 @@ class TrainingRuns:
     def _of(cls, rows: list[dict[str, Any]], values: tuple[Array, ...]) -> Self:
         return cls(
             configurations=tuple(Configuration.from_json(row["configuration"]) for row in rows),
-            datasets=tuple(row["dataset_fingerprint"] for row in rows),
+            tasks=tuple(_task(row) for row in rows),
             values=values,
             machines=tuple(row["machine"] for row in rows),
-            meta_features={row["dataset_fingerprint"]: dict(row["meta_features"]) for row in rows},
+            meta_features={_task(row): dict(row["meta_features"]) for row in rows},
         )
 
-    def of_dataset(self, fingerprint: str) -> tuple[Array, ...]:
-        """Return the values of the runs on one dataset."""
-        return tuple(v for v, dataset in zip(self.values, self.datasets, strict=True) if dataset == fingerprint)
+    def of_task(self, name: str) -> tuple[Array, ...]:
+        """Return the values of the runs of one task."""
+        return tuple(v for v, task in zip(self.values, self.tasks, strict=True) if task == name)
+
+
+def _task(row: Mapping[str, Any]) -> str:
+    return f"{row['dataset_fingerprint']}/{row['protocol_id']}"
 
 
 def _filled(row: Mapping[str, Any], worst: float, epochs: int) -> Array:
