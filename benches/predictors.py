@@ -39,6 +39,7 @@ from qttseg.pipelines.spaces import search_space
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.evaluation import (
     EPOCHS_SEEN,
+    by_protocol,
     calibration_error,
     judge,
     quantile_levels,
@@ -68,8 +69,8 @@ def main() -> None:
     seconds: dict[str, list[float]] = {}
     levels: dict[int, list[Array]] = {seen: [] for seen in EPOCHS_SEEN}
     costs: list[tuple[float, float]] = []
-    for dataset in training.datasets:
-        rest, own = separate(training, dataset)
+    parted = (separate(training, dataset) for dataset in training.datasets)
+    for rest, own in ((rest, task) for rest, tasks in parted for task in by_protocol(tasks)):
         costs.append(ours(rest, own, arguments.seed, correlations, seconds, levels))
         last_value(own, correlations)
         for name, make in BASELINES.items():
@@ -140,7 +141,7 @@ def ours(
         levels[seen].append(quantile_levels(predicted, finals(runs)))
     for size in SIZES:
         suggest(predictor, runs, size, seconds)
-    fold = judge(predictor, CostPredictor.fit(rest), own)
+    (fold,) = judge(predictor, CostPredictor.fit(rest), own)
     return fold.cost_spearman, fold.cost_error
 
 
@@ -187,11 +188,11 @@ def baseline(
 
 
 def ranked(runs: TrainingRuns, seen: int) -> Array:
-    """Return the first `seen` scores (the last one for -1) as normal values of their ranks within the dataset."""
+    """Return the first `seen` scores (the last one for -1) as normal values of their ranks within the task."""
     columns = [-1] if seen < 0 else list(range(seen))
     normal = np.zeros((len(runs.values), len(columns)))
-    for dataset in runs.meta_features:
-        own = [i for i, other in enumerate(runs.datasets) if other == dataset]
+    for task in runs.meta_features:
+        own = [i for i, other in enumerate(runs.tasks) if other == task]
         for place, column in enumerate(columns):
             ranks = rankdata([runs.values[i][column] for i in own])
             normal[own, place] = norm.ppf((ranks - 0.5) / len(own))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.adapters import adapter_of
+from qttseg.metadata.adapters import adapter_of, as_extended
 from qttseg.metadata.configurations import Configuration
 from qttseg.pipelines.losses import LOSSES
 from qttseg.pipelines.spaces import search_space
@@ -35,6 +35,16 @@ def test_the_extended_space_has_parameters_where_their_adapter_does():
         assert configuration["loss"] in LOSSES
         with pytest.raises(ConfigurationError, match="no parameter"):
             search_space("paper").validate(configuration)
+
+
+def test_all_of_the_papers_space_lies_in_the_extended_one():
+    space = search_space("extended")
+    for configuration in search_space("paper").sample(50, seed=2):
+        point = as_extended(configuration, prompt_noise=19)
+        space.validate(point)
+        assert adapter_of(point) == adapter_of(configuration)
+        shared = {name: value for name, value in configuration.items() if name != "lora"}
+        assert shared.items() <= point.items()
 
 
 def test_an_unknown_adapter_is_named():

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from qttseg.errors import LeakageError, PredictorError
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.sketches import Sketch
+from qttseg.metadata.store import CurveStore
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.evaluation import (
     calibration_error,
@@ -21,6 +22,7 @@ from qttseg.predictors.evaluation import (
 )
 from qttseg.predictors.interface import Prediction
 from qttseg.predictors.performance import PerformancePredictor
+from qttseg.predictors.training_runs import TrainingRuns
 
 
 def test_separating_a_dataset_takes_its_twins_along(store):
@@ -83,7 +85,7 @@ def test_a_dataset_of_a_few_runs_is_too_small_to_fit_to_but_not_to_judge_by(with
     few = type(own)(table=own.table.slice(0, 3), left_out=())
     with pytest.raises(PredictorError, match="at least 8"):
         PerformancePredictor.fit(few)
-    fold = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), few)
+    (fold,) = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), few)
     assert (fold.dataset, fold.runs) == ("easy", 3)
     assert all(np.isfinite(error) for error in fold.mae.values())
 
@@ -94,6 +96,29 @@ def test_fitted_predictors_are_judged_on_what_they_have_not_seen(store, without_
     report = judge_unseen(performance, cost, own)
     (fold,) = report.folds
     assert (fold.dataset, fold.runs) == ("hard", len(own.table))
-    assert report.means()["spearman_3"] == judge(performance, cost, own).spearman[3] > 0.5
+    assert report.means()["spearman_3"] == judge(performance, cost, own)[0].spearman[3] > 0.5
     with pytest.raises(LeakageError, match="has learnt from dataset easy"):
         judge_unseen(performance, cost, training_set(store))
+
+
+def with_points(curve):
+    """Every other run was asked with points, and all its scores are half as high."""
+    if int(curve.run.id, 16) % 2:
+        return curve
+    run = replace(curve.run, protocol=replace(curve.run.protocol, prompt="point"))
+    records = tuple(replace(record, score=record.score / 2) for record in curve.records)
+    return replace(curve, run=run, records=records)
+
+
+def test_scores_under_different_protocols_are_judged_apart(tmp_path, store):
+    both = CurveStore(tmp_path / "both")
+    both.take_in(store, change=with_points)
+    training = training_set(both)
+    runs = TrainingRuns.with_scores(training)
+    assert len(runs.meta_features) == len(set(runs.tasks)) == 2 * len(training.datasets)
+    rest, own = separate(training, "hard")
+    assert set(rest.datasets) == {"easy", "middling"}
+    folds = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), own)
+    assert [fold.dataset for fold in folds] == ["hard", "hard"]
+    assert sum(fold.runs for fold in folds) == own.table.num_rows
+    assert all(fold.spearman[0] > 0.8 for fold in folds)
