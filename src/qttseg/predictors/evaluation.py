@@ -92,7 +92,7 @@ def leave_one_dataset_out(
     """
     if len(training.datasets) < 2:
         raise PredictorError("leave-one-dataset-out needs curves of at least two datasets; collect another")
-    folds = []
+    folds: list[Fold] = []
     for dataset in training.datasets:
         rest, own = separate(training, dataset)
         folds += judge(kind.fit(rest, seed=seed), CostPredictor.fit(rest), own)

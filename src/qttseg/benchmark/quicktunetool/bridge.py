@@ -179,8 +179,8 @@ def _curves(training: TrainingSet, epochs: int) -> dict[str, object]:
 
 
 def _pipelines(runs: TrainingRuns) -> Iterator[dict[str, object]]:
-    for configuration, dataset in zip(runs.configurations, runs.datasets, strict=True):
-        yield _pipeline(configuration, runs.meta_features[dataset])
+    for configuration, task in zip(runs.configurations, runs.tasks, strict=True):
+        yield _pipeline(configuration, runs.meta_features[task])
 
 
 def _pipeline(configuration: Configuration, meta_features: Mapping[str, float]) -> dict[str, object]:
