@@ -56,7 +56,8 @@ class Caution:
     Attributes:
         seen: Numbers of epochs seen, rising.
         factors: The factor at each; in between they are interpolated.
-        lifts: What is added at each, in typical deviations; nothing if there are none (predictors of earlier versions).
+        lifts: What is added at each, in typical deviations: nothing before an epoch was seen, where the mean scale of the
+            training datasets is as good a guess as any; nothing at all if there are none (predictors of earlier versions).
     """
 
     seen: tuple[int, ...] = (0,)
@@ -71,7 +72,7 @@ class Caution:
         }
         if not known:
             return cls()
-        lifts = {seen: float(np.median([m.lift for m in found])) for seen, found in known.items()}
+        lifts = {seen: float(np.median([m.lift for m in found])) if seen else 0.0 for seen, found in known.items()}
         factors = {
             seen: stretch(np.concatenate([m.lifted(lifts[seen]) for m in found])) for seen, found in known.items()
         }
