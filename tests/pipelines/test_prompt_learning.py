@@ -48,29 +48,30 @@ def test_it_has_the_papers_size_at_sams_width_and_grows_with_depth():
     assert 1.9 < sizes[1] / sizes[0] < 2.0
 
 
-def test_few_queries_attend_as_ordinary_attention_does():
-    """torch's own, with the same weights; its bias of keys changes nothing."""
-    torch.manual_seed(0)
-    ours, theirs = FewQueries(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
+def as_torchs(ours):
+    """Return torch's own attention with the same weights; its bias of keys changes nothing."""
+    theirs = torch.nn.MultiheadAttention(32, 4, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
         theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, torch.randn(32), ours.value.bias]))
         theirs.out_proj.load_state_dict(ours.out.state_dict())
-        queries, keys, values = torch.randn(2, 3, 32), torch.randn(2, 50, 32), torch.randn(2, 50, 32)
-        found = ours(queries, keys.transpose(1, 2), values.transpose(1, 2))
-        torch.testing.assert_close(found, theirs(queries, keys, values)[0], rtol=1e-4, atol=1e-5)
+    return theirs
+
+
+def test_few_queries_attend_as_ordinary_attention_does():
+    torch.manual_seed(0)
+    ours = FewQueries(32, 4)
+    queries, keys, values = torch.randn(2, 3, 32), torch.randn(2, 50, 32), torch.randn(2, 50, 32)
+    found = ours(queries, keys.transpose(1, 2), values.transpose(1, 2))
+    torch.testing.assert_close(found, as_torchs(ours)(queries, keys, values)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_many_queries_attend_to_few_keys_as_ordinary_attention_does():
     torch.manual_seed(0)
-    ours, theirs = FewKeys(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, torch.randn(32), ours.value.bias]))
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
-        queries, keys = torch.randn(2, 50, 32), torch.randn(2, 3, 32)
-        found = ours(queries.transpose(1, 2), keys)
-        torch.testing.assert_close(found, theirs(queries, keys, keys)[0], rtol=1e-4, atol=1e-5)
+    ours = FewKeys(32, 4)
+    queries, keys = torch.randn(2, 50, 32), torch.randn(2, 3, 32)
+    found = ours(queries.transpose(1, 2), keys)
+    torch.testing.assert_close(found, as_torchs(ours)(queries, keys, keys)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("part", ["offset", "dense.mlp.2"], ids=["tokens", "dense"])

@@ -161,8 +161,12 @@ def _twins(dataset: Dataset, store: str) -> tuple[Twin, ...]:
     from qttseg.metadata.shipped import shipped_stores, store_of
     from qttseg.metadata.twins import twins_in
 
-    stores = dict.fromkeys((store, *shipped_stores()))
-    return tuple(twin for uri in stores for twin in twins_in(store_of(uri), dataset.identity))
+    # The shipped stores share most of their datasets: each is named once.
+    shipped = {
+        twin.name: twin for uri in reversed(shipped_stores()) for twin in twins_in(store_of(uri), dataset.identity)
+    }
+    own = () if store in shipped_stores() else twins_in(store_of(store), dataset.identity)
+    return (*own, *shipped.values())
 
 
 def _write_page(file: Path, page: str) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qttseg.cli import options
 from qttseg.cli.console import out, show_arrow
 from qttseg.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qttseg.metadata.runs import LearningCurve
 
 app = typer.Typer(name="meta", help="Summarise, query and import learning curves.", no_args_is_help=True)
 
@@ -64,15 +69,15 @@ def import_(
     from qttseg.pipelines.spaces import as_extended_run
 
     curves = writable_store(store)
+    change: Callable[[LearningCurve], LearningCurve] = as_extended_run if extended else lambda curve: curve
     if source.endswith(".csv"):
         published = read_published(Path(source))
         for dataset in published.datasets:
             curves.add_dataset(dataset.name, dataset.fingerprint, dataset.meta_features)
-        curves.append([as_extended_run(curve) for curve in published.curves] if extended else published.curves)
+        curves.append([change(curve) for curve in published.curves])
         runs = len(published.curves)
     else:
-        other = store_of(source)
-        runs = curves.take_in(other, change=as_extended_run) if extended else curves.take_in(other)
+        runs = curves.take_in(store_of(source), change=change)
     if not runs:
         raise StoreError(f"there are no runs in {source}; name a folder with learning curves, or a CSV file")
     out.print(f"{runs} runs → {store}")

@@ -83,11 +83,8 @@ class _Dense(nn.Module):
         return self.mlp(found).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class FewQueries(nn.Module):
-    """Multi-head attention of few queries to many keys.
-
-    The weights of keys and values are applied on the queries' side, where they cost a hundredth of what projecting every
-    cell of an image would; the result is the same. Keys need no bias: the softmax would take it out again.
+class _Attention(nn.Module):
+    """The weights of multi-head attention. Keys need no bias: the softmax would take it out again.
 
     Args:
         width: Of everything; a multiple of `heads`.
@@ -101,6 +98,14 @@ class FewQueries(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
+
+
+class FewQueries(_Attention):
+    """Multi-head attention of few queries to many keys.
+
+    The weights of keys and values are applied on the queries' side, where they cost a hundredth of what projecting every
+    cell of an image would; the result is the same.
+    """
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Return what each query gathers, p × n × c.
@@ -120,23 +125,11 @@ class FewQueries(nn.Module):
         return self.out(found + self.value.bias)  # type: ignore[no-any-return]
 
 
-class FewKeys(nn.Module):
+class FewKeys(_Attention):
     """Multi-head attention of many queries to few keys, which are the values, too.
 
-    As in `FewQueries`, all weights are applied on the side of the few, and keys have no bias.
-
-    Args:
-        width: Of everything; a multiple of `heads`.
-        heads: Number of heads.
+    As in `FewQueries`, all weights are applied on the side of the few.
     """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return what each query gathers, p × m × c.

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended
 from qttseg.metadata.configurations import PAPER_SPACE, SearchSpace
-from qttseg.metadata.runs import LearningCurve
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from ConfigSpace.hyperparameters import Hyperparameter
+
+    from qttseg.metadata.runs import LearningCurve
 
 _LEARNING_RATES = (
     1e-5, 1.2e-5, 1.5e-5, 2e-5, 2.5e-5, 3.5e-5, 5e-5, 6e-5, 6.5e-5, 1e-4, 1.2e-4, 1.8e-4, 2.5e-4, 3.2e-4,
