@@ -3,7 +3,7 @@
     python benches/finetune.py                              # sam-nano, two threads
     python benches/finetune.py --backbones vit_b --device cuda --images 32 --json finetune.json
 
-The published recipe: batch 1, float32, SAM's explicit attention, every image encoded again in every epoch, and the model
+The published recipe: batch 1, float32, SAM's own attention and decoder, every image encoded again in every epoch, and the model
 built and read from disk again for each validation (that its encoder never gets a gradient is a fault, not a recipe: here
 it does). Weights of vit_b are random: speed does not depend on them. Each measurement runs in a process of its own, so
 that peak memory is its own.
@@ -25,12 +25,13 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from qttseg.metadata.configurations import Configuration, Value
 from qttseg.metadata.datasets import resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.backbones import Backbone, backbone_of
+from qttseg.pipelines.decoding import Decoded, in_cells
 from qttseg.pipelines.execution import Execution
 from qttseg.pipelines.fine_tuning import FineTuning
 from qttseg.pipelines.loading import load_backbone
@@ -130,19 +131,36 @@ def _backbone(name: str, device: str) -> Backbone:
 
 
 class _Published(Backbone):
-    """A backbone that computes in float32 everywhere."""
+    """A backbone that computes in float32 everywhere, and decodes with SAM's own decoder."""
 
     def precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, enabled=False)
+
+    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+        if masks is None and prompts.dim() == 3:
+            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
+        positions, decoder = self.sam.prompt_encoder.get_dense_pe(), self.sam.mask_decoder
+        sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions)
+        kept: list[Tensor] = []
+        hook = decoder.output_upscaling.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        several = masks not in (None, slice(0, 1))
+        pieces = [
+            decoder(own[None], positions, tokens[None], cells[None], multimask_output=several)
+            for own, tokens, cells in zip(embeddings, sparse, dense, strict=True)
+        ]
+        hook.remove()
+        logits, guess = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        return Decoded(logits=logits, guess=guess, features=in_cells(torch.cat(kept)))
 
 
 def _as_published(base: Backbone) -> Backbone:
     """Return a copy with SAM's explicit attention that remembers no embedding."""
     own = base.trainable_copy()
-    explicit = sam_modeling().image_encoder.Attention
-    for module in own.encoder.modules():
-        if isinstance(module, explicit):
-            module.__class__ = explicit
+    modeling = sam_modeling()
+    for explicit in (modeling.image_encoder.Attention, modeling.transformer.Attention):
+        for module in own.sam.modules():
+            if isinstance(module, explicit):
+                module.__class__ = explicit
     return _Published(name=own.name, fingerprint=own.fingerprint, sam=own.sam)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from qttseg.errors import BackboneError
-from qttseg.pipelines.backbones import decode_prompts
+from qttseg.pipelines.decoding import decode_prompts
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.nano import NanoArchitecture, nano_sam
 

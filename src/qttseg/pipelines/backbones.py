@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from qttseg.metadata.adapters import Adapter
 from qttseg.pipelines.attention import use_fused_attention
+from qttseg.pipelines.decoding import Decoded, decode_prompts, use_quick_cross_attention
 from qttseg.pipelines.embeddings import EmbeddingCache, image_keys
 from qttseg.pipelines.pixels import normalise
 from qttseg.pipelines.views import Views, view_images
@@ -24,32 +25,16 @@ PROMPT_LEARNER = "prompt_learner"
 POINT_MATCHER = "point_matcher"
 """Name of the module in a model in training that matches outlines; see `point_matching`."""
 
-
-class Decoded(NamedTuple):
-    """What a decoder says of p prompts.
-
-    Attributes:
-        logits: p × m × 4g × 4g, of m masks.
-        guess: p × m guesses of the masks' IoU.
-        upscaled: p × c' × 4g × 4g features that the masks are read from, in the decoder's own precision.
-    """
-
-    logits: Tensor
-    guess: Tensor
-    upscaled: Tensor
-
-    def best(self) -> Decoded:
-        """Return, for each prompt, the mask with the highest guess alone."""
-        which = self.guess.argmax(dim=1, keepdim=True)
-        logits = self.logits.take_along_dim(which[..., None, None], dim=1)
-        return self._replace(logits=logits, guess=self.guess.take_along_dim(which, dim=1))
+_WIDE = 256
+"""Width, SAM's own, from which on a CPU gains more by bfloat16 than it loses by converting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A promptable model: encodes images once, decodes any number of prompts on them.
 
-    On a GPU that knows it, encoding and decoding run in bfloat16; what comes out is always float32.
+    On a GPU that knows it, encoding and decoding run in bfloat16, as do models of SAM's width on a CPU that multiplies
+    matrices in it; what comes out is always float32.
 
     Attributes:
         name: Name by which a worker loads it.
@@ -167,11 +152,8 @@ class Backbone:
         return (sparse, dense) if learner is None else learner(sparse, dense, embeddings, positions)
 
     def precision(self) -> torch.autocast:
-        """Return the context in which the model runs: bfloat16 on a GPU that has it, else float32."""
-        cuda = self.device.type == "cuda"
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
+        """Return the context in which the model runs: bfloat16 where the device is quicker with it, else float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=_prefers_bfloat16(self.device, self.width))
 
     def remembering(self, folder: Path | None = None) -> Self:
         """Return the same model with an empty cache of its own, which keeps embeddings in `folder` too if there is one.
@@ -188,35 +170,11 @@ class Backbone:
         return replace(self, sam=copy.deepcopy(self.sam, shared))
 
 
-def decode_prompts(
-    decoder: Any,  # noqa: ANN401 (untyped class of segment_anything)
-    embeddings: Tensor,
-    positions: Tensor,
-    sparse: Tensor,
-    dense: Tensor,
-    *,
-    masks: slice,
-) -> Decoded:
-    """Run SAM's mask decoder on p prompts, each with its own image embedding.
-
-    Args:
-        decoder: A `segment_anything.modeling.MaskDecoder`.
-        embeddings: p × c × g × g.
-        positions: 1 × c × g × g positional encoding of the grid.
-        sparse: p × n × c prompt tokens.
-        dense: p × c × g × g dense prompts.
-        masks: Which of the decoder's masks to return.
-    """
-    prompts, channels, height, width = embeddings.shape
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([own.expand(prompts, -1, -1), sparse], dim=1)
-    hidden, source = decoder.transformer(embeddings + dense, positions.expand(prompts, -1, -1, -1), tokens)
-    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(prompts, channels, height, width))
-    wanted = range(decoder.num_mask_tokens)[masks]
-    weights = torch.stack([decoder.output_hypernetworks_mlps[i](hidden[:, 1 + i]) for i in wanted], dim=1)
-    logits = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
-    guess = decoder.iou_prediction_head(hidden[:, 0])[:, masks]
-    return Decoded(logits=logits, guess=guess, upscaled=upscaled)
+def _prefers_bfloat16(device: torch.device, width: int) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+    return device.type == "cpu" and width >= _WIDE and bool(capabilities.get("amx_bf16"))
 
 
 def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
@@ -230,8 +188,9 @@ def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
 
 
 def backbone_of(name: str, sam: nn.Module, kind: type[Backbone] = Backbone) -> Backbone:
-    """Return `sam` as a frozen backbone in evaluation mode with fused attention and a cache of embeddings."""
+    """Return `sam` as a frozen backbone in evaluation mode with quick attention and a cache of embeddings."""
     if kind is Backbone:
         use_fused_attention(sam.get_submodule("image_encoder"))
+        use_quick_cross_attention(sam.get_submodule("mask_decoder"))
     sam.eval().requires_grad_(requires_grad=False)
     return kind(name=name, fingerprint=fingerprint_of(sam.state_dict()), sam=sam).remembering()

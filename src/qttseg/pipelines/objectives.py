@@ -10,7 +10,8 @@ from torch import Tensor
 
 from qttseg.metadata.adapters import adapter_of
 from qttseg.metadata.configurations import Value
-from qttseg.pipelines.backbones import POINT_MATCHER, Backbone, Decoded
+from qttseg.pipelines.backbones import POINT_MATCHER, Backbone
+from qttseg.pipelines.decoding import Decoded
 from qttseg.pipelines.losses import mask_loss
 from qttseg.pipelines.outlines import OutlinePairs, outline_pairs
 from qttseg.pipelines.point_matching import matching_loss

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qttseg.errors import BackboneError
-from qttseg.pipelines.backbones import Backbone, Decoded
+from qttseg.pipelines.backbones import Backbone
+from qttseg.pipelines.decoding import Decoded, in_cells
 from qttseg.pipelines.sam_modules import transformers
 
 
@@ -81,7 +82,7 @@ class Sam2Backbone(Backbone):
                 multimask_output=masks not in (None, slice(0, 1)),
                 high_resolution_features=[F.pixel_shuffle(fine, 4), F.pixel_shuffle(middle, 2)],
             )
-        return Decoded(logits=logits[:, 0].float(), guess=guess[:, 0].float(), upscaled=upscaled[-1])
+        return Decoded(logits=logits[:, 0].float(), guess=guess[:, 0].float(), features=in_cells(upscaled[-1]))
 
     def embed_prompts(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sparse (p × 1 × n × c) and dense (p × c × g × g) embeddings of boxes or points."""

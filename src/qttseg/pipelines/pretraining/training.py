@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from qttseg.errors import BackboneError
 from qttseg.pipelines.attention import use_fused_attention
-from qttseg.pipelines.backbones import decode_prompts
+from qttseg.pipelines.decoding import decode_prompts
 from qttseg.pipelines.nano import NANO, NanoArchitecture, nano_sam
 from qttseg.pipelines.pixels import normalise
 from qttseg.pipelines.pretraining.drawing import draw
