@@ -124,6 +124,14 @@ def test_a_damaged_or_missing_predictor_is_named(predictor, tmp_path):
         PerformancePredictor.load(tmp_path)
 
 
+def test_a_predictor_of_an_earlier_version_is_to_be_trained_again(predictor, tmp_path):
+    predictor.save(tmp_path)
+    document = tmp_path / "predictor.json"
+    document.write_text(document.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(PredictorError, match=r"version 1; expected performance version 2.*qttseg train"):
+        PerformancePredictor.load(tmp_path)
+
+
 def test_eight_runs_of_one_dataset_are_enough_and_seven_are_not(fill, make_curve, configurations):
     enough = fill(*(make_curve(c, "easy") for c in configurations[:8]))
     prediction = PerformancePredictor.fit(enough).predict({}, [PartialCurve(configuration=configurations[9])], [5])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qttseg.predictors.curve_model import Questions, curve_shape
-from qttseg.predictors.gaussian_process import DeepKernelModel, Layout
+from qttseg.predictors.gaussian_process import DeepKernelModel, Laplace, Layout
 from qttseg.predictors.sparse_process import Evidence, SparseProcess
 
 LAYOUT = Layout(configuration=2, curve=1, times=1, meta=1)
@@ -120,3 +120,12 @@ def test_curves_become_finite_columns_whatever_their_length(curves):
     assert np.isfinite(after.curve(10)).all()
     assert (after.configuration.shape, after.meta.shape) == ((count, 0), (count, 0))
     assert curve_shape(np.array(curves[0]))[0] <= 0
+
+
+def test_the_kernel_of_partial_curves_is_a_product_over_columns(rows):
+    kernel = Laplace(slice(1, 3))
+    with torch.no_grad():
+        kernel.log_scale.copy_(torch.tensor([0.5, 2.0]).log())
+        found = kernel(rows[0][:4], rows[0][:5])
+    apart = (rows[0][:4, None, 1:3] - rows[0][None, :5, 1:3]).abs()
+    torch.testing.assert_close(found, torch.exp(-apart[..., 0] / 0.5) * torch.exp(-apart[..., 1] / 2))

@@ -86,11 +86,15 @@ class Questions:
         )
 
     def curve(self, epochs: int) -> Array:
-        """Return what the partial curves say; the last columns are coordinates in time, as logarithms."""
+        """Return what the partial curves say; the last columns are coordinates in time, as logarithms.
+
+        Of differences between scores the cube roots count: most are small, and a collapse is large.
+        """
         ahead = np.log(self.target / epochs)
         if not self.shape.shape[1]:
             return ahead[:, None]
-        return np.column_stack([self.expected - self.last, self.last, self.shape, np.log(self.seen), ahead])
+        told = np.cbrt(np.column_stack([self.expected - self.last, self.last, self.shape]))
+        return np.column_stack([told, np.log(self.seen), ahead])
 
     @property
     def spread_features(self) -> Array:

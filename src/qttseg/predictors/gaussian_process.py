@@ -1,7 +1,8 @@
 """The deep kernel of a Gaussian process for many related datasets (QTT-SEG, section 2; Wistuba et al., 2022).
 
-The covariance is a sum of what reaches over all datasets (Matérn kernels on the configuration and on the partial curve,
-and a deep kernel on everything, meta-features included), what belongs to one dataset, and what belongs to one run.
+The covariance is a sum of what reaches over all datasets (Matérn kernels on the configuration and on time and a deep kernel
+on everything, meta-features included; or a Laplace kernel on a partial curve), what belongs to one dataset, and what belongs
+to one run.
 """
 
 from __future__ import annotations
@@ -70,6 +71,26 @@ class Matern(gpytorch.Module):  # type: ignore[misc]
         return matern(one, two)
 
 
+class Laplace(gpytorch.Module):  # type: ignore[misc]
+    """The product of an exponential kernel on each of some columns, with a length scale for each (1 on the diagonal).
+
+    It lets a function bend anywhere along a column, as trees do (Balog et al. 2016, "The Mondrian kernel"). Length scales are
+    expected to grow with the number of columns.
+    """
+
+    def __init__(self, columns: slice) -> None:
+        super().__init__()
+        count = columns.stop - columns.start
+        self.columns = columns
+        self.log_scale = torch.nn.Parameter(torch.full((count,), float(np.log(count)), dtype=torch.float64))
+        self.register_prior("scale", NormalPrior(float(np.log(count)), 1.0), lambda kernel: kernel.log_scale)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Return the covariance of `x1` (`n x d`) and `x2` (`m x d`), `n x m`."""
+        scale = self.log_scale.exp()
+        return torch.exp(-torch.cdist(x1[:, self.columns] / scale, x2[:, self.columns] / scale, p=1))
+
+
 class Deep(gpytorch.Module):  # type: ignore[misc]
     """A Matérn kernel on a small network's outputs; its weights have a normal prior that fades as data grow."""
 
@@ -103,14 +124,14 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
         bounds = np.cumsum([0, layout.configuration, layout.curve, layout.meta])
         configuration, curve, _ = (slice(a, b) for a, b in pairwise(bounds.tolist()))
         times = slice(curve.stop - layout.times, curve.stop)
-        self.curve = Matern(curve)
+        self.curve = Matern(curve) if layout.configuration else Laplace(curve)
         variances = {"curve": 0.3, "dataset": 0.2, "run": 0.2}
         self.knows_configurations = layout.configuration > 0
         if self.knows_configurations:
             self.configuration, self.time = Matern(configuration), Matern(times)
             self.deep = Deep(int(bounds[-1]), generator)
             variances |= {"configuration": 0.4, "deep": 0.05}
-        self.of_dataset = Matern(configuration if self.knows_configurations else curve)
+        self.of_dataset = Matern(configuration) if self.knows_configurations else Laplace(curve)
         self.of_run = Matern(times)
         for name, variance in variances.items():
             start = float(np.log(variance))

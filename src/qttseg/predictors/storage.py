@@ -14,7 +14,8 @@ from torch import Tensor
 from qttseg.errors import PredictorError
 
 _TENSORS, _DOCUMENT = "tensors.safetensors", "predictor.json"
-_VERSION = 1
+_VERSION = 2
+"""1 continued curves with another kernel."""
 
 
 def save_parts(folder: Path, *, kind: str, tensors: Mapping[str, Tensor], document: Mapping[str, object]) -> None:
@@ -40,5 +41,7 @@ def load_parts(folder: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
         raise PredictorError(f"the predictor in {folder} is damaged: {error}") from error
     found = (document.get("kind"), document.get("version"))
     if found != (kind, _VERSION):
-        raise PredictorError(f"{folder} holds {found[0]} version {found[1]}; expected {kind} version {_VERSION}")
+        raise PredictorError(
+            f"{folder} holds {found[0]} version {found[1]}; expected {kind} version {_VERSION}. Train it again with qttseg train"
+        )
     return tensors, document
