@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from scipy.stats import norm
 
 from qttseg.errors import LeakageError, PredictorError
 from qttseg.metadata.queries import training_set
+from qttseg.metadata.runs import Outcome
 from qttseg.metadata.sketches import Sketch
 from qttseg.metadata.store import CurveStore
 from qttseg.predictors.cost import CostPredictor
@@ -116,9 +118,26 @@ def test_scores_under_different_protocols_are_judged_apart(tmp_path, store):
     training = training_set(both)
     runs = TrainingRuns.with_scores(training)
     assert len(runs.meta_features) == len(set(runs.tasks)) == 2 * len(training.datasets)
+    assert sorted(runs.datasets.values()) == [0, 0, 1, 1, 2, 2]
     rest, own = separate(training, "hard")
     assert set(rest.datasets) == {"easy", "middling"}
     folds = judge(PerformancePredictor.fit(rest), CostPredictor.fit(rest), own)
     assert [fold.dataset for fold in folds] == ["hard", "hard"]
     assert sum(fold.runs for fold in folds) == own.table.num_rows
     assert all(fold.spearman[0] > 0.8 for fold in folds)
+
+
+def test_a_protocol_under_which_every_run_failed_is_left_out(tmp_path, store, without_hard):
+    def broken(curve):
+        curve = with_points(curve)
+        asked_with_points = curve.run.protocol.prompt == "point"
+        return replace(curve, outcome=Outcome.FAILED, records=()) if asked_with_points else curve
+
+    both = CurveStore(tmp_path / "both")
+    both.take_in(store, change=broken)
+    _, own = separate(training_set(both), "hard")
+    (fold,) = judge(PerformancePredictor.fit(without_hard), CostPredictor.fit(without_hard), own)
+    assert 0 < fold.runs < own.table.num_rows
+    failed = replace(own, table=own.table.filter(pc.equal(own.table["outcome"], Outcome.FAILED)))
+    with pytest.raises(PredictorError, match="0 completed or diverged runs"):
+        judge(PerformancePredictor.fit(without_hard), CostPredictor.fit(without_hard), failed)

@@ -15,15 +15,16 @@ LAYOUT = Layout(configuration=2, curve=1, times=1, meta=1)
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[torch.Tensor, torch.Tensor]:
-    """Forty rows of three datasets and ten runs."""
+    """Forty rows of three datasets, six tasks and ten runs."""
     generator = np.random.default_rng(0)
     run = np.repeat(np.arange(10.0), 4)
     x = LAYOUT.assemble(
         np.repeat(generator.normal(size=(10, 2)), 4, axis=0),
         np.tile([[-1.0], [-0.3], [0.2], [0.6]], (10, 1)),
         (run % 3)[:, None],
-        run % 3,
-        run,
+        dataset=run % 3,
+        task=run % 6,
+        run=run,
     )
     return x, torch.from_numpy(generator.normal(size=40))
 
@@ -53,8 +54,9 @@ def target_rows(count: int, seed: int = 1) -> torch.Tensor:
         generator.normal(size=(count, 2)),
         generator.uniform(-1, 1, (count, 1)),
         np.ones((count, 1)),
-        np.full(count, -1.0),
-        -1.0 - np.arange(count),
+        dataset=np.full(count, -1.0),
+        task=np.full(count, -1.0),
+        run=-1.0 - np.arange(count),
     )
 
 
@@ -79,9 +81,9 @@ def test_a_dataset_is_judged_as_if_it_had_never_been_seen(rows, evidence):
     x, u = rows
     mean, std = evidence.cross_fitted(LAYOUT, x)
     for dataset in (0.0, 1.0, 2.0):
-        mine = x[:, -2] == dataset
+        mine = x[:, -3] == dataset
         at = x[mine].clone()
-        at[:, -2:] = -1
+        at[:, -3:] = -1
         wanted = exact(evidence.model, x[~mine], u[~mine], at)
         np.testing.assert_allclose(mean[mine.numpy()], wanted[0], atol=1e-4)
         np.testing.assert_allclose(std[mine.numpy()], wanted[1], atol=1e-4)
@@ -111,6 +113,7 @@ def test_curves_become_finite_columns_whatever_their_length(curves):
         np.ones((count, 2)),
         np.ones((1, 3)),
         dataset=np.zeros(count),
+        task=np.zeros(count),
         run=np.arange(count, dtype=float),
         target=np.full(count, 10.0),
     )

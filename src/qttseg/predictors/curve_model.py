@@ -28,6 +28,7 @@ class Questions:
         configuration: Encoded configurations, `n x c`; c is 0 where the curve and what was expected of it tell enough.
         meta: Encoded meta-features, `n x f`; f is 0 likewise.
         dataset: Number of the dataset; equal for rows of one dataset.
+        task: Number of the dataset under its protocol, likewise.
         run: Number of the run; equal for rows of one run.
         seen: Epochs shown; all 0 or all positive.
         target: The epoch asked for, larger than `seen`.
@@ -39,6 +40,7 @@ class Questions:
     configuration: Array
     meta: Array
     dataset: Array
+    task: Array
     run: Array
     seen: Array
     target: Array
@@ -47,7 +49,9 @@ class Questions:
     expected: Array
 
     @classmethod
-    def before_training(cls, configuration: Array, meta: Array, *, dataset: Array, run: Array, target: Array) -> Self:
+    def before_training(
+        cls, configuration: Array, meta: Array, *, dataset: Array, task: Array, run: Array, target: Array
+    ) -> Self:
         """Return questions about runs that have shown nothing; shapes as the attributes, `meta` of one row or `n`."""
         count = len(configuration)
         nothing = np.zeros(count)
@@ -55,6 +59,7 @@ class Questions:
             configuration=configuration,
             meta=np.broadcast_to(meta, (count, meta.shape[-1])),
             dataset=dataset,
+            task=task,
             run=run,
             seen=nothing,
             target=target,
@@ -216,4 +221,11 @@ def _targets(jumps: Array, distances: Array) -> Tensor:
 
 
 def _inputs(layout: Layout, questions: Questions, curve: Array) -> Tensor:
-    return layout.assemble(questions.configuration, curve, questions.meta, questions.dataset, questions.run)
+    return layout.assemble(
+        questions.configuration,
+        curve,
+        questions.meta,
+        dataset=questions.dataset,
+        task=questions.task,
+        run=questions.run,
+    )

@@ -18,7 +18,7 @@ from qttseg.metadata.sketches import with_twins
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.interface import PartialCurve, PerformanceModel, Prediction
 from qttseg.predictors.performance import PerformancePredictor
-from qttseg.predictors.training_runs import TrainingRuns
+from qttseg.predictors.training_runs import TrainingRuns, tell_a_score
 
 Array = NDArray[np.float64]
 
@@ -149,10 +149,13 @@ def rank_correlation(predicted: Array, truth: Array) -> float:
 def judge(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) -> tuple[Fold, ...]:
     """Return what fitted predictors are worth on the runs of one dataset, which they have not seen: a fold a protocol.
 
+    Protocols under which every run failed are left out.
+
     Raises:
         PredictorError: there is no usable run.
     """
-    return tuple(_fold(performance, cost, task) for task in by_protocol(own))
+    usable = [task for task in by_protocol(own) if tell_a_score(task)]
+    return tuple(_fold(performance, cost, task) for task in usable or [own])
 
 
 def by_protocol(training: TrainingSet) -> Iterator[TrainingSet]:

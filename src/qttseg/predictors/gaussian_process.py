@@ -1,8 +1,8 @@
 """The deep kernel of a Gaussian process for many related datasets (QTT-SEG, section 2; Wistuba et al., 2022).
 
 The covariance is a sum of what reaches over all datasets (Matérn kernels on the configuration and on time and a deep kernel
-on everything, meta-features included; or a Laplace kernel on a partial curve), what belongs to one dataset, and what belongs
-to one run.
+on everything, meta-features included; or a Laplace kernel on a partial curve), what belongs to one task, and what belongs to
+one run. A task is a dataset under a protocol.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HIDDEN, _OUTPUTS = 16, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The columns of an input matrix, in this order; then the dataset's and the run's number.
+    """The columns of an input matrix, in this order; then the numbers of the dataset, the task and the run.
 
     Attributes:
         configuration: Number of columns for the configuration; 0 where the curve tells enough.
@@ -44,9 +44,11 @@ class Layout:
     times: int
     meta: int
 
-    def assemble(self, configuration: Array, curve: Array, meta: Array, dataset: Array, run: Array) -> Tensor:
+    def assemble(
+        self, configuration: Array, curve: Array, meta: Array, *, dataset: Array, task: Array, run: Array
+    ) -> Tensor:
         """Return the input matrix, `n x columns`, of float64."""
-        return torch.from_numpy(np.column_stack([configuration, curve, meta, dataset, run]))
+        return torch.from_numpy(np.column_stack([configuration, curve, meta, dataset, task, run]))
 
 
 class Matern(gpytorch.Module):  # type: ignore[misc]
@@ -125,13 +127,13 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
         configuration, curve, _ = (slice(a, b) for a, b in pairwise(bounds.tolist()))
         times = slice(curve.stop - layout.times, curve.stop)
         self.curve = Matern(curve) if layout.configuration else Laplace(curve)
-        variances = {"curve": 0.3, "dataset": 0.2, "run": 0.2}
+        variances = {"curve": 0.3, "task": 0.2, "run": 0.2}
         self.knows_configurations = layout.configuration > 0
         if self.knows_configurations:
             self.configuration, self.time = Matern(configuration), Matern(times)
             self.deep = Deep(int(bounds[-1]), generator)
             variances |= {"configuration": 0.4, "deep": 0.05}
-        self.of_dataset = Matern(configuration) if self.knows_configurations else Laplace(curve)
+        self.of_task = Matern(configuration) if self.knows_configurations else Laplace(curve)
         self.of_run = Matern(times)
         for name, variance in variances.items():
             start = float(np.log(variance))
@@ -147,11 +149,11 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
         return covariance
 
     def own(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Return the covariance (`n x m`) of what belongs to a dataset or a run, without noise."""
-        dataset, run = ((x1[:, i, None] == x2[None, :, i]).to(x1) for i in (-2, -1))
-        of_dataset: Tensor = self.log_dataset.exp() * dataset * self.of_dataset(x1, x2)
+        """Return the covariance (`n x m`) of what belongs to a task or a run, without noise."""
+        task, run = ((x1[:, i, None] == x2[None, :, i]).to(x1) for i in (-2, -1))
+        of_task: Tensor = self.log_task.exp() * task * self.of_task(x1, x2)
         of_run: Tensor = self.log_run.exp() * run * self.of_run(x1, x2)
-        return of_dataset + of_run
+        return of_task + of_run
 
     @property
     def shared_variance(self) -> Tensor:
@@ -162,7 +164,7 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
     @property
     def variance(self) -> Tensor:
         """Variance of any value before anything is known, without noise."""
-        own: Tensor = self.log_dataset.exp() + self.log_run.exp()
+        own: Tensor = self.log_task.exp() + self.log_run.exp()
         return self.shared_variance + own
 
 

@@ -48,11 +48,13 @@ class Lesson:
             for seen, target in _drawn(len(normal[run]), generator)
         ]
         which, seen, target = (np.array(column, np.intp) for column in zip(*rows, strict=True))
-        dataset = np.array([numbers[runs.tasks[run]] for run in which])
+        task = np.array([numbers[runs.tasks[run]] for run in which])
+        dataset = np.array([runs.datasets[runs.tasks[run]] for run in which])
         questions = Questions.before_training(
             encoder.configurations(runs.configurations)[which],
-            metas[dataset],
+            metas[task],
             dataset=dataset.astype(np.float64),
+            task=task.astype(np.float64),
             run=which.astype(np.float64),
             target=target.astype(np.float64),
         )

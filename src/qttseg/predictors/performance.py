@@ -91,11 +91,12 @@ class PerformancePredictor:
         prior = ScalePrior.of(list(scales.values()))
         predictor = cls(encoder=encoder, warp=warp, prior=prior, fresh=fresh, partial=partial, lineage=lineage)
 
-        def without(number: int, key: str) -> PerformancePredictor:
-            others = ScalePrior.of([scale for other, scale in scales.items() if other != key])
+        def without(number: int) -> PerformancePredictor:
+            others = ScalePrior.of([scale for key, scale in scales.items() if runs.datasets[key] != number])
             return replace(predictor, prior=others, fresh=fresh_without(number), partial=partial_without(number))
 
-        return replace(predictor, caution=_caution(runs, without)) if len(scales) > 1 else predictor
+        several = len(set(runs.datasets.values())) > 1
+        return replace(predictor, caution=_caution(runs, without)) if several else predictor
 
     def predict(
         self, meta_features: Mapping[str, float], curves: Sequence[PartialCurve], epochs: Sequence[int]
@@ -226,6 +227,7 @@ class _Target:
             self.configurations[rows],
             self.meta[None],
             dataset=np.full(len(rows), _TARGET, np.float64),
+            task=np.full(len(rows), _TARGET, np.float64),
             run=(_TARGET - rows).astype(np.float64),
             target=target.astype(np.float64),
         )
@@ -240,17 +242,17 @@ def _cross_fitted(questions: Questions, without: Callable[[int], CurveModel]) ->
     return answers
 
 
-def _caution(runs: TrainingRuns, without: Callable[[int, str], PerformancePredictor]) -> Caution:
+def _caution(runs: TrainingRuns, without: Callable[[int], PerformancePredictor]) -> Caution:
     """Return what predictions of each dataset by the others teach, asked as a search asks.
 
     Args:
         runs: The training runs.
-        without: Returns the predictor that has not seen the dataset of this number and fingerprint.
+        without: Returns the predictor that has not seen the dataset of this number.
     """
     misses: dict[int, list[Misses]] = {seen: [] for seen in _LOOKS}
-    for number, (key, meta_features) in enumerate(runs.meta_features.items()):
+    for key, meta_features in runs.meta_features.items():
         own = [i for i, task in enumerate(runs.tasks) if task == key][:_LOOKED_AT]
-        predictor = without(number, key)
+        predictor = without(runs.datasets[key])
         for seen, found in misses.items():
             longer = [(runs.configurations[i], runs.values[i]) for i in own if len(runs.values[i]) > seen]
             curves = [PartialCurve(configuration=c, scores=tuple(v[:seen].tolist())) for c, v in longer]

@@ -1,7 +1,7 @@
 """The posterior of the deep-kernel Gaussian process through a few inducing points, so that asking does not grow with the store.
 
 What the training data say of all datasets is kept as a distribution over the values at `m` inducing points (Titsias 2009;
-the FITC approximation of Snelson and Ghahramani 2006, with whole datasets as blocks); what belongs to one dataset or run
+the FITC approximation of Snelson and Ghahramani 2006, with whole datasets as blocks); what belongs to one task or run
 is integrated out exactly. The target's own rows are then conditioned on exactly.
 """
 
@@ -235,7 +235,7 @@ class Evidence:
 
 
 def _datasets(x: Tensor) -> Tensor:
-    return x[:, -2]
+    return x[:, -3]
 
 
 def _spread_out(model: DeepKernelModel, x: Tensor, count: int) -> list[int]:

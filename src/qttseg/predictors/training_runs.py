@@ -32,6 +32,7 @@ class TrainingRuns:
         values: Score after each epoch, or seconds of each epoch.
         machines: Short descriptions of the machines.
         meta_features: Meta-features of each task's dataset.
+        datasets: Number of each task's dataset, from 0; tasks on one dataset share it.
     """
 
     configurations: tuple[Configuration, ...]
@@ -39,6 +40,7 @@ class TrainingRuns:
     values: tuple[Array, ...]
     machines: tuple[str, ...]
     meta_features: Mapping[str, Mapping[str, float]]
+    datasets: Mapping[str, int]
 
     @classmethod
     def with_scores(cls, training: TrainingSet, *, fewest: int = MIN_RUNS) -> Self:
@@ -50,11 +52,7 @@ class TrainingRuns:
         Raises:
             PredictorError: fewer than `fewest` such runs.
         """
-        rows = [
-            row
-            for row in training.table.to_pylist()
-            if row["outcome"] == Outcome.DIVERGED or (row["outcome"] == Outcome.COMPLETED and row["scores"])
-        ]
+        rows = [row for row in training.table.to_pylist() if _tells_a_score(row)]
         _require(len(rows), fewest, what="completed or diverged runs")
         epochs = max(len(row["scores"]) for row in rows)
         worst: dict[str, float] = {}
@@ -76,17 +74,28 @@ class TrainingRuns:
 
     @classmethod
     def _of(cls, rows: list[dict[str, Any]], values: tuple[Array, ...]) -> Self:
+        numbers = {key: n for n, key in enumerate(dict.fromkeys(row["dataset_fingerprint"] for row in rows))}
         return cls(
             configurations=tuple(Configuration.from_json(row["configuration"]) for row in rows),
             tasks=tuple(_task(row) for row in rows),
             values=values,
             machines=tuple(row["machine"] for row in rows),
             meta_features={_task(row): dict(row["meta_features"]) for row in rows},
+            datasets={_task(row): numbers[row["dataset_fingerprint"]] for row in rows},
         )
 
     def of_task(self, name: str) -> tuple[Array, ...]:
         """Return the values of the runs of one task."""
         return tuple(v for v, task in zip(self.values, self.tasks, strict=True) if task == name)
+
+
+def tell_a_score(training: TrainingSet) -> bool:
+    """Return whether any of the runs says how good a configuration is: whether one completed or diverged."""
+    return any(_tells_a_score(row) for row in training.table.select(["outcome", "scores"]).to_pylist())
+
+
+def _tells_a_score(row: Mapping[str, Any]) -> bool:
+    return row["outcome"] == Outcome.DIVERGED or (row["outcome"] == Outcome.COMPLETED and bool(row["scores"]))
 
 
 def _task(row: Mapping[str, Any]) -> str:
