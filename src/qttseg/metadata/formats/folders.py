@@ -36,15 +36,15 @@ def read(path: Path, rules: Mapping[str, str]) -> Reading:
     Args:
         path: The folder.
         rules: `images` and `masks` name folders; `threshold` is the grey value above which a mask's pixel is
-            foreground.
+            foreground, so that several classes become one.
 
     Raises:
         DatasetError: no pairs are found, or the masks hold no class ids.
     """
     known_rules(rules, *RULES, "threshold")
     pairing = find_pairs(path, rules)
-    values = read_description(path)
     threshold = _threshold(rules)
+    values = read_description(path) if threshold is None else _of_one_class(read_description(path))
     readers = {name: partial(read_values, masks, threshold) for name, (_, masks) in pairing.pairs.items()}
     description, chosen = _description(path, values, readers)
     groups = read_groups(path, values, tuple(pairing.pairs))
@@ -123,6 +123,13 @@ def _threshold(rules: Mapping[str, str]) -> int | None:
     if text is not None and (not re.fullmatch("[0-9]{1,3}", text) or int(text) > 254):
         raise DatasetError(f"--rule threshold={text} must be a number from 0 to 254")
     return None if text is None else int(text)
+
+
+def _of_one_class(values: Mapping[str, object]) -> dict[str, object]:
+    """Return what `dataset.json` says, as it holds of masks with one class; names of several no longer do."""
+    classes = values.get("classes")
+    two = isinstance(classes, list) and len(classes) == 2
+    return {**values, "task": "binary", "classes": classes if two else ["background", "foreground"]}
 
 
 def _description(
