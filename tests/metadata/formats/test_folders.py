@@ -65,16 +65,16 @@ def test_masks_of_both_sides_and_of_several_objects_are_united(picture, save, id
 
 def test_a_threshold_makes_one_class_of_several_named_ones(picture, save, ids, tmp_path: Path) -> None:
     for index in range(4):
-        picture(tmp_path / f"images/{index}.png", index)
-        save(ids(4, index), tmp_path / f"masks/{index}.png")
+        picture(tmp_path / f"root/images/{index}.png", index)
+        save(ids(4, index), tmp_path / f"root/masks/{index}.png")
     description = {"classes": ["background", "one", "two", "three"], "licence": "ours"}
-    (tmp_path / "dataset.json").write_text(json.dumps(description))
-    add("any", tmp_path, rules={"threshold": "0"})
+    (tmp_path / "root/dataset.json").write_text(json.dumps(description))
+    add("any", tmp_path / "root", rules={"threshold": "0"})
     dataset = resolve_dataset("any")
     assert (dataset.task, dataset.classes) == ("binary", ("background", "foreground"))
     assert np.array_equal(dataset[0].mask, ids(4, 0) > 0)
-    (tmp_path / "dataset.json").write_text(json.dumps({"classes": ["ground", "thing"]}))
-    assert open_dataset(tmp_path, format="folders", rules={"threshold": "0"}).classes == ("ground", "thing")
+    (tmp_path / "root/dataset.json").write_text(json.dumps({"classes": ["ground", "thing"]}))
+    assert open_dataset(tmp_path / "root", format="folders", rules={"threshold": "0"}).classes == ("ground", "thing")
 
 
 def test_what_cannot_be_told_is_asked_for(picture, save, ids, tmp_path: Path) -> None:
