@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -172,8 +172,11 @@ class Backbone:
 
 def _prefers_bfloat16(device: torch.device, width: int) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell: Callable[[], Mapping[str, Any]] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )  # older versions of torch lack it
+    capabilities = tell()
     return device.type == "cpu" and width >= _WIDE and bool(capabilities.get("amx_bf16"))
 
 

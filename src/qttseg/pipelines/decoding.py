@@ -73,10 +73,14 @@ def decode_prompts(
 
 def _in_rows(grid: Tensor) -> Tensor:
     """Return a b × c × h × w tensor that is the same, but lies in memory with its channels last."""
-    return grid.flatten(2).transpose(1, 2).contiguous().transpose(1, 2).unflatten(2, grid.shape[-2:])
+    return grid.flatten(2).transpose(1, 2).contiguous().transpose(1, 2).unflatten(2, grid.shape[-2:])  # type: ignore[no-any-return]
 
 
-def _upscale(layers: nn.Sequential, source: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _upscale(
+    layers: Any,  # noqa: ANN401 (its modules have no types of their own)
+    source: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Return mask logits (p × m × 4g × 4g) and the features that they are read from (p × 2g × 2g × 2 × 2 × c').
 
     Args:
@@ -97,7 +101,7 @@ def _upscale(layers: nn.Sequential, source: Tensor, weights: Tensor) -> tuple[Te
 def _four_times(layer: Any, x: Tensor) -> Tensor:  # noqa: ANN401 (a transposed convolution's parameters are optional)
     """Return what a 2 × 2 transposed convolution with stride 2 makes of p × h × w × c: p × h × w × 2 × 2 × c'."""
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    return F.linear(x, weight, layer.bias.repeat(4)).unflatten(-1, (2, 2, -1))
+    return F.linear(x, weight, layer.bias.repeat(4)).unflatten(-1, (2, 2, -1))  # type: ignore[no-any-return]
 
 
 def _as_image(cells: Tensor) -> Tensor:
@@ -107,7 +111,7 @@ def _as_image(cells: Tensor) -> Tensor:
 
 def in_cells(image: Tensor) -> Tensor:
     """Return p × c × 2h × 2w as p × h × w × 2 × 2 × c."""
-    return image.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 2, 4, 3, 5, 1)
+    return image.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 2, 4, 3, 5, 1)  # type: ignore[no-any-return]
 
 
 def use_quick_cross_attention(decoder: nn.Module) -> None:
