@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -173,10 +173,8 @@ class Backbone:
 def _prefers_bfloat16(device: torch.device, width: int) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    tell: Callable[[], Mapping[str, Any]] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )  # older versions of torch lack it
-    capabilities = tell()
+    # Older versions of torch do not tell.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and width >= _WIDE and bool(capabilities.get("amx_bf16"))
 
 

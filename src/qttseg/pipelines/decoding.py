@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
     @property
     def upscaled(self) -> Tensor:
         """The features as an image, p × c' × 4g × 4g."""
-        return _as_image(self.features)
+        return as_image(self.features)
 
     def best(self) -> Decoded:
         """Return, for each prompt, the mask with the highest guess alone."""
@@ -95,7 +95,7 @@ def _upscale(
     four = torch.eye(4, dtype=weights.dtype, device=weights.device)
     each = torch.einsum("ij,pmc->picjm", four, weights).flatten(3).flatten(1, 2)
     logits = (features.flatten(3).flatten(1, 2) @ each).unflatten(2, (2, 2, -1)).unflatten(1, features.shape[1:3])
-    return _as_image(logits), features
+    return as_image(logits), features
 
 
 def _four_times(layer: Any, x: Tensor) -> Tensor:  # noqa: ANN401 (a transposed convolution's parameters are optional)
@@ -104,7 +104,7 @@ def _four_times(layer: Any, x: Tensor) -> Tensor:  # noqa: ANN401 (a transposed 
     return F.linear(x, weight, layer.bias.repeat(4)).unflatten(-1, (2, 2, -1))  # type: ignore[no-any-return]
 
 
-def _as_image(cells: Tensor) -> Tensor:
+def as_image(cells: Tensor) -> Tensor:
     """Return p × h × w × 2 × 2 × c as p × c × 2h × 2w."""
     return cells.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 

@@ -19,6 +19,7 @@ from qttseg.pipelines.adapters import adapt
 from qttseg.pipelines.backbones import Backbone
 from qttseg.pipelines.batches import Batch, draw_batch
 from qttseg.pipelines.deadline import NEVER, Deadline
+from qttseg.pipelines.decoding import as_image
 from qttseg.pipelines.fine_tuning import CLIP, epoch_seed, optimizer_and_schedule, peak_memory, seeded
 from qttseg.pipelines.objectives import Objective, of_outlines
 from qttseg.pipelines.outlines import OutlinePairs, outline_pairs
@@ -216,12 +217,12 @@ class PackedFineTuning:
         """
         objective = self._objective
         forward = partial(_of_masks, objective, from_images=self._model.trains_encoder)
-        losses, logits, upscaled = self._model.each(forward, inputs, owner, where, targets, valid, share)
+        losses, logits, features = self._model.each(forward, inputs, owner, where, targets, valid, share)
         if objective.points:
             pairs = outline_pairs(logits[:, :, 0], targets, valid, count=objective.points)
             weights = torch.tensor([Objective.of(m.configuration).weight for m in self.alive], device=share.device)
             matched = self._model.each(
-                _of_outlines, upscaled, pairs.predicted, pairs.true, pairs.weight * share * weights[:, None]
+                _of_outlines, features, pairs.predicted, pairs.true, pairs.weight * share * weights[:, None]
             )
             losses = losses + matched
         return losses  # type: ignore[no-any-return]
@@ -271,11 +272,12 @@ def _of_masks(
     embeddings = backbone.encode(inputs) if from_images else inputs
     decoded = backbone.decode(embeddings[owner], where)
     loss = (objective.of_masks(decoded, targets, valid) * share).sum()
-    return loss, decoded.logits, decoded.upscaled
+    return loss, decoded.logits, decoded.features
 
 
-def _of_outlines(backbone: Backbone, upscaled: Tensor, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
-    return of_outlines(backbone, upscaled, OutlinePairs(predicted=predicted, true=true, weight=weight)).sum()
+def _of_outlines(backbone: Backbone, features: Tensor, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    pairs = OutlinePairs(predicted=predicted, true=true, weight=weight)
+    return of_outlines(backbone, as_image(features), pairs).sum()
 
 
 def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:

@@ -51,46 +51,56 @@ class Layout:
         return torch.from_numpy(np.column_stack([configuration, curve, meta, dataset, task, run]))
 
 
-class Matern(gpytorch.Module):  # type: ignore[misc]
-    """A Matérn kernel of smoothness 5/2 on some columns, with a length scale for each (1 on the diagonal).
+class Scaled(gpytorch.Module):  # type: ignore[misc]
+    """Some columns, each divided by a length scale of its own.
+
+    Args:
+        columns: Which columns of the inputs.
+        expected: Logarithm of the length scale that is expected of each.
+    """
+
+    def __init__(self, columns: slice, expected: float) -> None:
+        super().__init__()
+        self.columns = columns
+        self.log_scale = torch.nn.Parameter(torch.full((columns.stop - columns.start,), expected, dtype=torch.float64))
+        self.register_prior("scale", NormalPrior(expected, 1.0), lambda kernel: kernel.log_scale)
+
+    def scaled(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the columns of `x1` (`n x d`) and `x2` (`m x d`) in units of their length scales."""
+        scale = self.log_scale.exp()
+        return x1[:, self.columns] / scale, x2[:, self.columns] / scale
+
+
+class Matern(Scaled):
+    """A Matérn kernel of smoothness 5/2 on some columns (1 on the diagonal).
 
     Length scales are expected to grow with the root of the number of columns.
     """
 
     def __init__(self, columns: slice) -> None:
-        super().__init__()
-        count = columns.stop - columns.start
-        self.columns = columns
-        self.log_scale = torch.nn.Parameter(torch.full((count,), 0.5 * float(np.log(count)), dtype=torch.float64))
-        self.register_prior("scale", NormalPrior(0.5 * float(np.log(count)), 1.0), lambda kernel: kernel.log_scale)
+        super().__init__(columns, 0.5 * float(np.log(columns.stop - columns.start)))
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Return the covariance of `x1` (`n x d`) and `x2` (`m x d`), `n x m`."""
-        scale = self.log_scale.exp()
-        one, two = x1[:, self.columns] / scale, x2[:, self.columns] / scale
+        one, two = self.scaled(x1, x2)
         if len(two) > 1 and bool((two == two[0]).all()):  # candidates are mostly asked about at one epoch
             return matern(one, two[:1]).expand(-1, len(two))
         return matern(one, two)
 
 
-class Laplace(gpytorch.Module):  # type: ignore[misc]
-    """The product of an exponential kernel on each of some columns, with a length scale for each (1 on the diagonal).
+class Laplace(Scaled):
+    """The product of an exponential kernel on each of some columns (1 on the diagonal).
 
     It lets a function bend anywhere along a column, as trees do (Balog et al. 2016, "The Mondrian kernel"). Length scales are
     expected to grow with the number of columns.
     """
 
     def __init__(self, columns: slice) -> None:
-        super().__init__()
-        count = columns.stop - columns.start
-        self.columns = columns
-        self.log_scale = torch.nn.Parameter(torch.full((count,), float(np.log(count)), dtype=torch.float64))
-        self.register_prior("scale", NormalPrior(float(np.log(count)), 1.0), lambda kernel: kernel.log_scale)
+        super().__init__(columns, float(np.log(columns.stop - columns.start)))
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Return the covariance of `x1` (`n x d`) and `x2` (`m x d`), `n x m`."""
-        scale = self.log_scale.exp()
-        return torch.exp(-torch.cdist(x1[:, self.columns] / scale, x2[:, self.columns] / scale, p=1))
+        return torch.exp(-torch.cdist(*self.scaled(x1, x2), p=1))
 
 
 class Deep(gpytorch.Module):  # type: ignore[misc]
@@ -126,9 +136,9 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
         bounds = np.cumsum([0, layout.configuration, layout.curve, layout.meta])
         configuration, curve, _ = (slice(a, b) for a, b in pairwise(bounds.tolist()))
         times = slice(curve.stop - layout.times, curve.stop)
-        self.curve = Matern(curve) if layout.configuration else Laplace(curve)
-        variances = {"curve": 0.3, "task": 0.2, "run": 0.2}
         self.knows_configurations = layout.configuration > 0
+        self.curve = Matern(curve) if self.knows_configurations else Laplace(curve)
+        variances = {"curve": 0.3, "task": 0.2, "run": 0.2}
         if self.knows_configurations:
             self.configuration, self.time = Matern(configuration), Matern(times)
             self.deep = Deep(int(bounds[-1]), generator)
