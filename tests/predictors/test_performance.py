@@ -127,8 +127,8 @@ def test_a_damaged_or_missing_predictor_is_named(predictor, tmp_path):
 def test_a_predictor_of_an_earlier_version_is_to_be_trained_again(predictor, tmp_path):
     predictor.save(tmp_path)
     document = tmp_path / "predictor.json"
-    document.write_text(document.read_text().replace('"version": 2', '"version": 1'))
-    with pytest.raises(PredictorError, match=r"version 1; expected performance version 2.*qttseg train"):
+    document.write_text(document.read_text().replace('"version": 3', '"version": 2'))
+    with pytest.raises(PredictorError, match=r"version 2; expected performance version 3.*qttseg train"):
         PerformancePredictor.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""A Gaussian process that continues learning curves, on normalised scores."""
+"""A Gaussian process that continues learning curves, on normalised scores, with a forest to advise it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qttseg.predictors.forest import Forest, Stack
 from qttseg.predictors.gaussian_process import Layout
 from qttseg.predictors.sparse_process import SparseProcess
 
@@ -25,8 +26,8 @@ class Questions:
     """Which score will a run have after `target` epochs, given those it has shown? `n` of everything.
 
     Attributes:
-        configuration: Encoded configurations, `n x c`; c is 0 where the curve and what was expected of it tell enough.
-        meta: Encoded meta-features, `n x f`; f is 0 likewise.
+        configuration: Encoded configurations, `n x c`.
+        meta: Encoded meta-features, `n x f`.
         dataset: Number of the dataset; equal for rows of one dataset.
         task: Number of the dataset under its protocol, likewise.
         run: Number of the run; equal for rows of one run.
@@ -71,19 +72,14 @@ class Questions:
     def __len__(self) -> int:
         return len(self.run)
 
-    def __getitem__(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Questions:
+    def __getitem__(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Questions:
         """Return some of the questions."""
         return Questions(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def continued(self, scores: Sequence[Array], expected: Array) -> Questions:
-        """Return the same questions about runs that have shown these normalised scores, at least one each.
-
-        What was expected takes the place of what it was expected from.
-        """
+        """Return the same questions about runs that have shown these normalised scores, at least one each."""
         return replace(
             self,
-            configuration=np.empty((len(self), 0)),
-            meta=np.empty((len(self), 0)),
             seen=np.array([float(len(shown)) for shown in scores]),
             last=np.array([shown[-1] for shown in scores]),
             shape=np.array([curve_shape(shown) for shown in scores]).reshape(len(self), 4),
@@ -100,6 +96,10 @@ class Questions:
             return ahead[:, None]
         told = np.cbrt(np.column_stack([self.expected - self.last, self.last, self.shape]))
         return np.column_stack([told, np.log(self.seen), ahead])
+
+    def features(self, epochs: int) -> Array:
+        """Return what the partial curves say, then the configurations."""
+        return np.column_stack([self.curve(epochs), self.configuration])
 
     @property
     def spread_features(self) -> Array:
@@ -119,8 +119,12 @@ def curve_shape(scores: Array) -> list[float]:
 class CurveModel:
     """A Gaussian process on how far a score lies from the last one seen, in units of the usual distance.
 
+    Where scores were seen, what had been expected takes the place of what it was expected from: configuration and
+    meta-features. A forest, which looks at the configuration as well, then has a say.
+
     Attributes:
         process: The process.
+        stack: The forest, if there is one.
         center: Mean of each curve feature.
         scale: Standard deviation of each curve feature.
         spread: Coefficients of the logarithm of the usual distance: constant, epochs seen, epochs ahead.
@@ -128,6 +132,7 @@ class CurveModel:
     """
 
     process: SparseProcess
+    stack: Stack | None
     center: tuple[float, ...]
     scale: tuple[float, ...]
     spread: tuple[float, ...]
@@ -147,21 +152,28 @@ class CurveModel:
             epochs: Epochs of a full run.
             seed: Start of the network and draw of runs.
         """
-        curve = questions.curve(epochs)
+        curve, shown = questions.curve(epochs), bool(questions.shape.shape[1])
         center, scale = curve.mean(axis=0), np.maximum(curve.std(axis=0), 1e-6)
         features, jumps = questions.spread_features, answers - questions.last
         spread = np.linalg.lstsq(features, np.log(np.abs(jumps) + 0.05), rcond=None)[0]
         spread[0] += 0.5 * np.log(np.mean((jumps / np.exp(features @ spread)) ** 2) + 1e-12)
         layout = Layout(
-            configuration=questions.configuration.shape[1],
+            configuration=0 if shown else questions.configuration.shape[1],
             curve=curve.shape[1],
-            times=2 if questions.shape.shape[1] else 1,
-            meta=questions.meta.shape[1],
+            times=2 if shown else 1,
+            meta=0 if shown else questions.meta.shape[1],
         )
-        x = _inputs(layout, questions, (curve - center) / scale)
-        process, evidence = SparseProcess.fit(layout, x, _targets(jumps, np.exp(features @ spread)), seed=seed)
+        x, targets = _inputs(layout, questions, (curve - center) / scale), _targets(jumps, np.exp(features @ spread))
+        process, evidence = SparseProcess.fit(layout, x, targets, seed=seed)
+        stack, stack_without = Stack.none()
+        if shown:
+            others, _ = evidence.cross_fitted(layout, x)
+            stack, stack_without = Stack.fit(
+                questions.features(epochs), targets.numpy(), questions.dataset, others, seed=seed
+            )
         model = cls(
             process=process,
+            stack=stack,
             center=tuple(center.tolist()),
             scale=tuple(scale.tolist()),
             spread=tuple(spread.tolist()),
@@ -170,7 +182,7 @@ class CurveModel:
 
         def without(dataset: int) -> CurveModel:
             process = evidence.process(layout, without=dataset, temperature=model.process.temperature)
-            return replace(model, process=process)
+            return replace(model, process=process, stack=stack_without(dataset))
 
         return model, without
 
@@ -184,15 +196,23 @@ class CurveModel:
             seen: Questions on the same dataset whose answers are known, `m`.
             answers: Their answers, `m`.
         """
-        known = questions[np.empty(0, np.intp)] if seen is None else seen
+        known = questions[:0] if seen is None else seen
         targets = _targets((np.empty(0) if answers is None else answers) - known.last, self._distances(known))
         mean, std = self.process.posterior(self._inputs(questions), self._inputs(known), targets)
+        if self.stack:
+            mean = self.stack.mixed(mean, questions.features(self.epochs))
         distances = self._distances(questions)
         return questions.last + distances * mean, distances * std
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the process and the forest consist of."""
+        forest = self.stack.forest.tensors() if self.stack else {}
+        return self.process.tensors() | {f"forest.{name}": tensor for name, tensor in forest.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the process's tensors as JSON values."""
+        """Return all but the tensors as JSON values."""
         return {
+            "weight": self.stack.weight if self.stack else 0.0,
             "layout": vars(self.process.layout),
             "center": self.center,
             "scale": self.scale,
@@ -202,10 +222,13 @@ class CurveModel:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """Return the model that `to_dict` and the process's `tensors` described."""
+        """Return the model that `to_dict` and `tensors` described."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         layout = Layout(**plain.pop("layout"))
-        return cls(process=SparseProcess.from_tensors(layout, tensors), **plain)
+        forest = {name.removeprefix("forest."): t for name, t in tensors.items() if name.startswith("forest.")}
+        weight = plain.pop("weight")
+        stack = Stack(forest=Forest.from_tensors(forest), weight=weight) if forest else None
+        return cls(process=SparseProcess.from_tensors(layout, tensors), stack=stack, **plain)
 
     def _inputs(self, questions: Questions) -> Tensor:
         curve = (questions.curve(self.epochs) - self.center) / np.array(self.scale)
@@ -222,9 +245,9 @@ def _targets(jumps: Array, distances: Array) -> Tensor:
 
 def _inputs(layout: Layout, questions: Questions, curve: Array) -> Tensor:
     return layout.assemble(
-        questions.configuration,
+        questions.configuration[:, : layout.configuration],
         curve,
-        questions.meta,
+        questions.meta[:, : layout.meta],
         dataset=questions.dataset,
         task=questions.task,
         run=questions.run,

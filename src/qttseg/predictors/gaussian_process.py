@@ -180,9 +180,8 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
 
 def matern(x1: Tensor, x2: Tensor) -> Tensor:
     """Return (1 + r + r²/3) exp(-r), r = √5 · distance, of rows of `x1` (`n x d`) and `x2` (`m x d`): `n x m`."""
-    squares = x1.square().sum(dim=1)[:, None] + x2.square().sum(dim=1) - 2 * x1 @ x2.T
-    r = (5 * squares.clamp_min(1e-15)).sqrt()
-    return (1 + r + r.square() / 3) * torch.exp(-r)
+    r = 5**0.5 * torch.cdist(x1, x2)
+    return torch.addcmul(1 + r, r, r, value=1 / 3) * torch.exp(-r)
 
 
 class DeepKernelModel(gpytorch.models.ExactGP):  # type: ignore[misc]

@@ -23,13 +23,11 @@ from qttseg.predictors.storage import load_parts, save_parts
 from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]
-Moments = tuple[Array, Array]
 
 _LOOKS, _LOOKED_AT = (0, 1, 3, 6), 40
 """After how many epochs predictions of left-out datasets are looked at, and for how many runs of each."""
 
 _KIND = "performance"
-_NOTHING: Array = np.empty(0)
 _TARGET = -1
 """Number of the target dataset, and the largest number of its runs; training datasets and runs count from 0."""
 
@@ -128,13 +126,9 @@ class PerformancePredictor:
             configurations=self.encoder.configurations([curve.configuration for curve in curves]),
             meta=self.encoder.meta_features(meta_features),
             scores=tuple(np.array(curve.scores) for curve in curves),
+            epochs=np.array(epochs, np.intp),
         )
-        scale = target.locate()
-        wanted, started = np.array(epochs, np.intp), np.array([bool(curve.scores) for curve in curves])
-        mean, std = np.empty(len(curves)), np.empty(len(curves))
-        for rows, partial in ((np.flatnonzero(~started), False), (np.flatnonzero(started), True)):
-            if len(rows):
-                mean[rows], std[rows] = target.judge(rows, wanted[rows], scale, partial=partial)
+        scale, mean, std = target.judge()
         last = np.array([curve.scores[-1] if curve.scores else np.nan for curve in curves])
         mean, std = raw_moments(mean, std, self.warp, scale, seen=last)
         mean, std = self.caution.applied(mean, std, np.array([len(curve.scores) for curve in curves]))
@@ -145,7 +139,7 @@ class PerformancePredictor:
         tensors = {
             f"{name}.{key}": tensor
             for name, model in (("fresh", self.fresh), ("partial", self.partial))
-            for key, tensor in model.process.tensors().items()
+            for key, tensor in model.tensors().items()
         }
         document = {
             "encoder": self.encoder.to_dict(),
@@ -184,42 +178,42 @@ class PerformancePredictor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Target:
-    """The candidates on the dataset that is predicted for: encoded, with the raw scores each has shown."""
+    """The candidates on the dataset that is predicted for: encoded, with the raw scores shown and the epoch asked for of each."""
 
     predictor: PerformancePredictor
     configurations: Array
     meta: Array
     scores: tuple[Array, ...]
+    epochs: NDArray[np.intp]
 
-    def locate(self) -> Scale:
-        """Return the scale of the target's scores that fits best with what was seen of each curve last."""
-        rows = np.array([i for i, scores in enumerate(self.scores) if len(scores)], np.intp)
-        lengths = np.array([len(self.scores[i]) for i in rows], np.intp)
-        mean, std = self.predictor.fresh.predict(self._ask(rows, lengths)) if len(rows) else (_NOTHING, _NOTHING)
-        last = np.array([self.scores[i][-1] for i in rows])
-        return self.predictor.prior.locate(last, mean, std, self.predictor.warp)
-
-    def judge(self, rows: NDArray[np.intp], epochs: NDArray[np.intp], scale: Scale, *, partial: bool) -> Moments:
-        """Return mean and deviation of the normal values of some candidates after `epochs`.
-
-        Args:
-            rows: Which candidates; all with or all without scores.
-            epochs: The epoch asked for of each.
-            scale: The target's.
-            partial: Whether they have shown scores.
-        """
-        warp = self.predictor.warp
-        normal = {i: warp.to_normal(scale.shares(scores)) for i, scores in enumerate(self.scores) if len(scores)}
-        known = [(i, s, t) for i, z in normal.items() for s, t in _answered(len(z)) if bool(s) == partial]
-        which, after = np.array([i for i, _, _ in known], np.intp), np.array([t for _, _, t in known], np.intp)
-        answers = np.array([normal[i][t - 1] for i, _, t in known])
-        if not partial:
-            return self.predictor.fresh.predict(self._ask(rows, epochs), self._ask(which, after), answers)
-        shown = [*(normal[i] for i in rows), *(normal[i][:s] for i, s, _ in known)]
-        both = self._ask(np.concatenate([rows, which]), np.concatenate([epochs, after]))
-        both = both.continued(shown, self.predictor.fresh.predict(both)[0])
-        asked, answered = both[np.arange(len(rows))], both[np.arange(len(rows), len(both))]
-        return self.predictor.partial.predict(asked, answered, answers)
+    def judge(self) -> tuple[Scale, Array, Array]:
+        """Return the scale of the target's scores, and mean and deviation of the normal value of each candidate."""
+        fresh, partial = self.predictor.fresh, self.predictor.partial
+        lengths = np.array([len(scores) for scores in self.scores], np.intp)
+        started, others = np.flatnonzero(lengths), np.flatnonzero(lengths == 0)
+        scores, count = [self.scores[i] for i in started], len(started)
+        known = np.array([(i, s, t) for i, z in enumerate(scores) for s, t in _answered(len(z))], np.intp).reshape(
+            -1, 3
+        )
+        first, later = known[known[:, 1] == 0], known[known[:, 1] > 0]
+        # What was expected of the scores seen last, then of those that are continued.
+        rows = started[np.concatenate([np.arange(count), np.arange(count), later[:, 0]])]
+        questions = self._ask(rows, np.concatenate([lengths[started], self.epochs[started], later[:, 2]]))
+        expected, unsure = fresh.predict(questions)
+        last = np.array([z[-1] for z in scores])
+        scale = self.predictor.prior.locate(last, expected[:count], unsure[:count], self.predictor.warp)
+        normal = [self.predictor.warp.to_normal(scale.shares(z)) for z in scores]
+        mean, std = np.empty(len(lengths)), np.empty(len(lengths))
+        if len(others):
+            answers = np.array([normal[i][t - 1] for i, _, t in first])
+            asked = self._ask(others, self.epochs[others])
+            mean[others], std[others] = fresh.predict(asked, self._ask(started[first[:, 0]], first[:, 2]), answers)
+        if count:
+            answers = np.array([normal[i][t - 1] for i, _, t in later])
+            shown = [*normal, *(normal[i][:s] for i, s, _ in later)]
+            asked = questions[count:].continued(shown, expected[count:])
+            mean[started], std[started] = partial.predict(asked[:count], asked[count:], answers)
+        return scale, mean, std
 
     def _ask(self, rows: NDArray[np.intp], target: NDArray[np.intp]) -> Questions:
         """Return questions about candidates as if they had shown nothing."""

@@ -22,7 +22,7 @@ from qttseg.predictors.gaussian_process import DeepKernelModel, Layout, fit_kern
 
 Array = NDArray[np.float64]
 
-_INDUCING = 200
+_INDUCING = 128
 _AT_ONCE = 512
 """Rows asked about at once: their covariances with the inducing points stay in a core's cache."""
 
@@ -79,38 +79,24 @@ class SparseProcess:
             seen_x: Further rows to condition on, `m x columns`; m may be 0.
             seen_u: Their targets, `m`.
         """
-        known = self._conditioned(seen_x, seen_u) if len(seen_x) else None
-        moments = [self._moments(rows, known) for rows in x.split(_AT_ONCE)]
-        mean, variance = (torch.cat(parts) for parts in zip(*moments, strict=True))
+        # The rows seen come first, and share a pass through the kernel with the first of those that are asked about.
+        first, *others = torch.cat([seen_x, x]).split(max(_AT_ONCE, len(seen_x)))
+        told = self._told(seen_x, first)
+        seen = told.conditioned_on(seen_u, self._model.noise)
+        moments = [seen.moments(one) for one in (told, *(self._told(seen_x, rows) for rows in others))]
+        mean, variance = (torch.cat(parts)[len(seen_x) :] for parts in zip(*moments, strict=True))
+        variance = variance + self._model.kernel.variance + self._model.noise
         return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
 
-    def _conditioned(self, x: Tensor, u: Tensor) -> _Seen:
-        points = torch.cat([self._inducing, x])
-        mean, known, shared = self._shared(points, x)
-        covariance = shared + self._model.kernel.own(x, x) - known.T @ known
-        factor = _cholesky(covariance + self._model.noise * torch.eye(len(x), dtype=x.dtype))
-        surprise = torch.linalg.solve_triangular(factor, (u - mean)[:, None], upper=False)[:, 0]
-        return _Seen(x=x, points=points, known=known, factor=factor, surprise=surprise)
-
-    def _moments(self, x: Tensor, seen: _Seen | None) -> tuple[Tensor, Tensor]:
-        """Return mean and variance at a few rows."""
-        mean, known, shared = self._shared(self._inducing if seen is None else seen.points, x)
-        variance = self._model.kernel.variance + self._model.noise - known.square().sum(dim=0)
-        if seen is None:
-            return mean, variance
-        covariance = shared + self._model.kernel.own(seen.x, x) - seen.known.T @ known
-        further = torch.linalg.solve_triangular(seen.factor, covariance, upper=False)
-        return mean + further.T @ seen.surprise, variance - further.square().sum(dim=0)
-
-    def _shared(self, points: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean at `x` (`n`), what is known there (`m x n`), and the covariance with further points.
-
-        Args:
-            points: The `m` inducing points and any number of others.
-            x: Inputs, `n x columns`.
-        """
+    def _told(self, seen: Tensor, x: Tensor) -> _Told:
+        """Return what the training datasets tell of the rows of `x` (`n x columns`), and how those go with the rows seen."""
+        points = torch.cat([self._inducing, seen])
         cross, further = self._model.kernel.shared(points, x).tensor_split([len(self._inducing)])
-        return cross.T @ self._weights + self._model.mean.constant, self._knowledge @ cross, further
+        return _Told(
+            mean=cross.T @ self._weights + self._model.mean.constant,
+            known=self._knowledge @ cross,
+            covariance=further + self._model.kernel.own(seen, x) if len(seen) else further,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that the process consists of."""
@@ -141,22 +127,49 @@ class SparseProcess:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class _Told:
+    """What training datasets tell of `n` rows.
+
+    Attributes:
+        mean: Their mean, `n`.
+        known: What is known of them: the variance is smaller by its square, `m x n`.
+        covariance: That of the `k` rows seen with them before anything was known, `k x n`.
+    """
+
+    mean: Tensor
+    known: Tensor
+    covariance: Tensor
+
+    def conditioned_on(self, u: Tensor, noise: Tensor) -> _Seen:
+        """Return the first `k` rows as seen, with targets `u` (`k`)."""
+        count = len(u)
+        known = self.known[:, :count]
+        covariance = self.covariance[:, :count] - known.T @ known
+        factor = _cholesky(covariance + noise * torch.eye(count, dtype=u.dtype))
+        surprise = torch.linalg.solve_triangular(factor, (u - self.mean[:count])[:, None], upper=False)[:, 0]
+        return _Seen(known=known, factor=factor, surprise=surprise)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Seen:
     """Rows of the target that are conditioned on.
 
     Attributes:
-        x: The rows, `m x columns`.
-        points: The inducing points and these rows.
-        known: What the training datasets know of them.
-        factor: Cholesky factor of their covariance given that.
-        surprise: What is left of their targets, whitened.
+        known: What the training datasets know of them, `m x k`.
+        factor: Cholesky factor of their covariance given that, `k x k`.
+        surprise: What is left of their targets, whitened, `k`.
     """
 
-    x: Tensor
-    points: Tensor
     known: Tensor
     factor: Tensor
     surprise: Tensor
+
+    def moments(self, told: _Told) -> tuple[Tensor, Tensor]:
+        """Return the mean of rows given those seen, and by how much less than beforehand their variance is (negative)."""
+        covariance = told.covariance - self.known.T @ told.known
+        further = torch.linalg.solve_triangular(self.factor, covariance, upper=False)
+        gained = told.known.square().sum(dim=0) + further.square().sum(dim=0)
+        return told.mean + further.T @ self.surprise, -gained
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

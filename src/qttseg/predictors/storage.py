@@ -14,8 +14,8 @@ from torch import Tensor
 from qttseg.errors import PredictorError
 
 _TENSORS, _DOCUMENT = "tensors.safetensors", "predictor.json"
-_VERSION = 2
-"""1 continued curves with another kernel."""
+_VERSION = 3
+"""1 continued curves with another kernel, 2 without a forest."""
 
 
 def save_parts(folder: Path, *, kind: str, tensors: Mapping[str, Tensor], document: Mapping[str, object]) -> None:
