@@ -151,7 +151,7 @@ def suggest(predictor: PerformancePredictor, runs: TrainingRuns, size: int, seco
     started = partial(runs, [3] * min(12, len(runs.values)) + [0] * (len(runs.values) - 12))[:12]
     epochs = len(runs.values[0])
     fresh = [PartialCurve(configuration=configuration) for configuration in _candidates(runs, size - len(started))]
-    for which in ("first", "again"):
+    for which in ("first", *["again"] * 9):
         begun = time.perf_counter()
         predictor.predict(meta_features, [*started, *fresh], [epochs] * size)
         seconds.setdefault(f"{size} {which}", []).append(time.perf_counter() - begun)

@@ -124,12 +124,12 @@ class Encoder:
         Raises:
             PredictorError: a configuration has none of the known parameters, or a text where a number belongs.
         """
-        rows = self._encoded
-        for configuration in configurations:
-            if configuration not in rows:
-                rows[configuration] = self._row(configuration)
-        matrix = np.array([rows[configuration] for configuration in configurations])
-        return matrix.reshape(len(configurations), len(self.kept))
+        known = self._encoded
+        rows = [known.get(configuration) for configuration in configurations]
+        for place, configuration in enumerate(configurations):
+            if rows[place] is None:
+                rows[place] = known[configuration] = self._row(configuration)
+        return np.array(rows, np.float64).reshape(len(configurations), len(self.kept))
 
     @cached_property
     def _encoded(self) -> dict[Configuration, Array]:

@@ -180,7 +180,7 @@ class DeepKernel(gpytorch.Module):  # type: ignore[misc]
 
 def matern(x1: Tensor, x2: Tensor) -> Tensor:
     """Return (1 + r + r²/3) exp(-r), r = √5 · distance, of rows of `x1` (`n x d`) and `x2` (`m x d`): `n x m`."""
-    r = 5**0.5 * torch.cdist(x1, x2)
+    r = 5**0.5 * ((x1 - x2.T).abs() if x1.shape[1] == 1 else torch.cdist(x1, x2))
     return torch.addcmul(1 + r, r, r, value=1 / 3) * torch.exp(-r)
 
 

@@ -70,7 +70,7 @@ class SparseProcess:
             evidence = Evidence.gather(model, x, u)
             return evidence.process(layout, temperature=evidence.temperature(layout, x, u)), evidence  # type: ignore[return-value]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def posterior(self, x: Tensor, seen_x: Tensor, seen_u: Tensor) -> tuple[Array, Array]:
         """Return mean and standard deviation (noise included) of the targets at `x`, `n` each.
 
@@ -81,11 +81,11 @@ class SparseProcess:
         """
         # The rows seen come first, and share a pass through the kernel with the first of those that are asked about.
         first, *others = torch.cat([seen_x, x]).split(max(_AT_ONCE, len(seen_x)))
-        told = self._told(seen_x, first)
-        seen = told.conditioned_on(seen_u, self._model.noise)
+        told, noise = self._told(seen_x, first), self._model.noise
+        seen = told.conditioned_on(seen_u, noise)
         moments = [seen.moments(one) for one in (told, *(self._told(seen_x, rows) for rows in others))]
         mean, variance = (torch.cat(parts)[len(seen_x) :] for parts in zip(*moments, strict=True))
-        variance = variance + self._model.kernel.variance + self._model.noise
+        variance = variance + self._model.kernel.variance + noise
         return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
 
     def _told(self, seen: Tensor, x: Tensor) -> _Told:
