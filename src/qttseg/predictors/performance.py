@@ -192,10 +192,8 @@ class _Target:
         lengths = np.array([len(scores) for scores in self.scores], np.intp)
         started, others = np.flatnonzero(lengths), np.flatnonzero(lengths == 0)
         scores, count = [self.scores[i] for i in started], len(started)
-        known = np.array([(i, s, t) for i, z in enumerate(scores) for s, t in _answered(len(z))], np.intp).reshape(
-            -1, 3
-        )
-        first, later = known[known[:, 1] == 0], known[known[:, 1] > 0]
+        answered = _answered(scores)
+        first, later = answered[answered[:, 1] == 0], answered[answered[:, 1] > 0]
         # What was expected of the scores seen last, then of those that are continued.
         rows = started[np.concatenate([np.arange(count), np.arange(count), later[:, 0]])]
         questions = self._ask(rows, np.concatenate([lengths[started], self.epochs[started], later[:, 2]]))
@@ -257,7 +255,12 @@ def _caution(runs: TrainingRuns, without: Callable[[int], PerformancePredictor])
     return Caution.of(misses)
 
 
-def _answered(length: int) -> tuple[tuple[int, int], ...]:
-    """Return the questions that a partial curve of the target has already answered."""
-    pairs = {(0, 1), (0, length), (1, length), (length // 2, length)}
-    return tuple(sorted((seen, target) for seen, target in pairs if seen < target <= length))
+def _answered(scores: Sequence[Array]) -> NDArray[np.intp]:
+    """Return the questions that curves have already answered: place of the curve, epochs shown, epoch asked for; `n x 3`."""
+    rows = [
+        (place, seen, target)
+        for place, length in enumerate(map(len, scores))
+        for seen, target in sorted({(0, 1), (0, length), (1, length), (length // 2, length)})
+        if seen < target
+    ]
+    return np.array(rows, np.intp).reshape(-1, 3)

@@ -84,8 +84,8 @@ class SparseProcess:
         told, noise = self._told(seen_x, first), self._model.noise
         seen = told.conditioned_on(seen_u, noise)
         moments = [seen.moments(one) for one in (told, *(self._told(seen_x, rows) for rows in others))]
-        mean, variance = (torch.cat(parts)[len(seen_x) :] for parts in zip(*moments, strict=True))
-        variance = variance + self._model.kernel.variance + noise
+        mean, gained = (torch.cat(parts)[len(seen_x) :] for parts in zip(*moments, strict=True))
+        variance = self._model.kernel.variance + noise - gained
         return mean.numpy(), self.temperature * variance.clamp_min(1e-9).sqrt().numpy()
 
     def _told(self, seen: Tensor, x: Tensor) -> _Told:
@@ -165,11 +165,11 @@ class _Seen:
     surprise: Tensor
 
     def moments(self, told: _Told) -> tuple[Tensor, Tensor]:
-        """Return the mean of rows given those seen, and by how much less than beforehand their variance is (negative)."""
+        """Return the mean of rows given those seen, and by how much less than beforehand their variance is."""
         covariance = told.covariance - self.known.T @ told.known
         further = torch.linalg.solve_triangular(self.factor, covariance, upper=False)
         gained = told.known.square().sum(dim=0) + further.square().sum(dim=0)
-        return told.mean + further.T @ self.surprise, -gained
+        return told.mean + further.T @ self.surprise, gained
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
