@@ -77,6 +77,15 @@ def test_rows_of_the_target_are_conditioned_on_exactly(rows, evidence):
     np.testing.assert_allclose(std, wanted[1], atol=1e-4)
 
 
+def test_many_rows_are_judged_as_a_few_are(evidence):
+    process, at, seen = evidence.process(LAYOUT), target_rows(1300), target_rows(5, seed=2)
+    values = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    together = process.posterior(at, seen, values)
+    apart = [process.posterior(rows, seen, values) for rows in at.split(100)]
+    for whole, parts in zip(together, zip(*apart, strict=True), strict=True):
+        np.testing.assert_allclose(whole, np.concatenate(parts), atol=1e-9)
+
+
 def test_a_dataset_is_judged_as_if_it_had_never_been_seen(rows, evidence):
     x, u = rows
     mean, std = evidence.cross_fitted(LAYOUT, x)
