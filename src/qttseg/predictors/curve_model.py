@@ -14,6 +14,7 @@ from torch import Tensor
 from qttseg.predictors.forest import Forest, Stack
 from qttseg.predictors.gaussian_process import Layout
 from qttseg.predictors.sparse_process import SparseProcess
+from qttseg.predictors.storage import tensors_of
 
 Array = NDArray[np.float64]
 
@@ -225,7 +226,7 @@ class CurveModel:
         """Return the model that `to_dict` and `tensors` described."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         layout = Layout(**plain.pop("layout"))
-        forest = {name.removeprefix("forest."): t for name, t in tensors.items() if name.startswith("forest.")}
+        forest = tensors_of("forest", tensors)
         weight = plain.pop("weight")
         stack = Stack(forest=Forest.from_tensors(forest), weight=weight) if forest else None
         return cls(process=SparseProcess.from_tensors(layout, tensors), stack=stack, **plain)

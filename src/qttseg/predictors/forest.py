@@ -9,7 +9,6 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor
 
 from qttseg.errors import PredictorError
@@ -41,6 +40,8 @@ class Forest:
     @classmethod
     def fit(cls, x: Array, u: Array, *, seed: int) -> Self:
         """Return the trees that inputs `x` (`m x columns`) and targets `u` (`m`) teach."""
+        from sklearn.ensemble import ExtraTreesRegressor  # a second to import, and only fitting needs it
+
         grown = ExtraTreesRegressor(_TREES, min_samples_leaf=_ROWS_OF_LEAF, random_state=seed).fit(x, u)
         trees = [tree.tree_ for tree in grown.estimators_]
         roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]

@@ -19,7 +19,7 @@ from qttseg.predictors.interface import PartialCurve, Prediction
 from qttseg.predictors.lessons import Lesson
 from qttseg.predictors.lineage import Lineage
 from qttseg.predictors.normalisation import Scale, ScalePrior, Warp, raw_moments
-from qttseg.predictors.storage import load_parts, save_parts
+from qttseg.predictors.storage import load_parts, save_parts, tensors_of
 from qttseg.predictors.training_runs import TrainingRuns
 
 Array = NDArray[np.float64]
@@ -162,8 +162,7 @@ class PerformancePredictor:
         tensors, document = load_parts(folder, kind=_KIND)
 
         def model(name: str) -> CurveModel:
-            own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-            return CurveModel.from_dict(document[name], own)
+            return CurveModel.from_dict(document[name], tensors_of(name, tensors))
 
         return cls(
             encoder=Encoder.from_dict(document["encoder"]),

@@ -19,6 +19,7 @@ from torch import Tensor
 from qttseg.errors import PredictorError
 from qttseg.predictors.caution import stretch
 from qttseg.predictors.gaussian_process import DeepKernelModel, Layout, fit_kernel
+from qttseg.predictors.storage import tensors_of
 
 Array = NDArray[np.float64]
 
@@ -116,9 +117,8 @@ class SparseProcess:
             PredictorError: tensors are missing or have other shapes.
         """
         model = DeepKernelModel(layout, None, None, torch.Generator().manual_seed(0))
-        state = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(tensors_of("model", tensors))
             inducing, weights, knowledge = tensors["inducing"], tensors["weights"], tensors["knowledge"].double()
             temperature = float(tensors["temperature"])
         except (KeyError, RuntimeError) as error:

@@ -26,6 +26,11 @@ def save_parts(folder: Path, *, kind: str, tensors: Mapping[str, Tensor], docume
     (folder / _DOCUMENT).write_text(text + "\n", encoding="utf-8")
 
 
+def tensors_of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors whose names begin with `part` and a dot, without these."""
+    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+
+
 def load_parts(folder: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return what `save_parts` wrote to `folder`.
 
