@@ -63,6 +63,8 @@ def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, ad
         structure_of(c) for c in drawn if all(c.get(name, value) == value for name, value in wanted.items())
     )
     alike = [c for c in drawn if structure_of(c) == structure][:3]
+    more = {"plm_dense": 5, "plm_class": 1} if "plm" in adapter else {}
+    alike = [Configuration({**c, **more}) for c in alike]
     configurations = [Configuration({**c, "lora_dropout": 0.0} if "lora_dropout" in c else c) for c in alike]
     protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)
     bench = Workbench.prepare(discs(3), protocol, small_vit.remembering(), seed=0)

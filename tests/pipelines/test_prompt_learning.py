@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from qttseg.errors import BackboneError, ConfigurationError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.datasets import Dataset, Sample
 from qttseg.metadata.protocol import Protocol
@@ -12,11 +13,12 @@ from qttseg.pipelines.backbones import fingerprint_of
 from qttseg.pipelines.fine_tuning import FineTuning, trained_segmenter
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.models import load_model, save_model
-from qttseg.pipelines.prompt_learning import FewKeys, FewQueries, PromptLearner
+from qttseg.pipelines.prompt_learning import FewKeys, FewQueries, LearnerParts, PromptLearner
 from qttseg.pipelines.workbench import Workbench
 
 BOXES = torch.tensor([[10.0, 20, 60, 50], [0, 0, 64, 64]])
 POINT = torch.tensor([[[10.5, 20.5]], [[33.0, 7.0]]])
+CLASSES = torch.tensor([1, 2])
 POINTS = torch.tensor([[[10.5, 20.5], [12.0, 60.0], [1.0, 2.0]], [[33.0, 7.0], [5.0, 5.0], [40.0, 8.0]]])
 
 
@@ -27,9 +29,10 @@ def tokens_alone(decoder_only):
     return Configuration({**plain, "adapter": "plm", "plm_depth": 1})
 
 
-@pytest.fixture(params=[0, 1], ids=["tokens", "dense"])
+@pytest.fixture(params=[(0, 0), (1, 0), (5, 1)], ids=["tokens", "dense", "class"])
 def learner(tokens_alone, request):
-    return Configuration({**tokens_alone, "plm_dense": request.param})
+    dense, told = request.param
+    return Configuration({**tokens_alone, "plm_dense": dense, "plm_class": told})
 
 
 @pytest.fixture
@@ -43,7 +46,9 @@ def same(one, other):
 
 
 def test_it_has_the_papers_size_at_sams_width_and_grows_with_depth():
-    sizes = [sum(tensor.numel() for tensor in PromptLearner(256, depth=depth).parameters()) for depth in (1, 2)]
+    sizes = [
+        sum(tensor.numel() for tensor in PromptLearner(256, LearnerParts(depth=depth)).parameters()) for depth in (1, 2)
+    ]
     assert 1.5e6 < sizes[0] < 1.75e6
     assert 1.9 < sizes[1] / sizes[0] < 2.0
 
@@ -74,22 +79,27 @@ def test_many_queries_attend_to_few_keys_as_ordinary_attention_does():
     torch.testing.assert_close(found, as_torchs(ours)(queries, keys, keys)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("part", ["offset", "dense.mlp.2"], ids=["tokens", "dense"])
+@pytest.mark.parametrize(
+    ("part", "own"),
+    [("offset", {}), ("dense.mlp.2", {"plm_dense": 1}), ("dense.mlp.3", {"plm_dense": 5, "plm_class": 1})],
+    ids=["tokens", "dense", "class"],
+)
 @pytest.mark.parametrize("prompts", [BOXES, POINT, POINTS], ids=["boxes", "a point", "points"])
 @pytest.mark.parametrize("name", ["sam-nano", "small vit"])
-def test_untrained_it_changes_nothing_and_trained_something(name, prompts, part, tokens_alone, small_vit):
+def test_untrained_it_changes_nothing_and_trained_something(name, prompts, part, own, tokens_alone, small_vit):
     backbone = load_backbone() if name == "sam-nano" else small_vit
-    adapted = adapt(backbone, Configuration({**tokens_alone, "plm_depth": 2, "plm_dense": 1}), seed=0)
+    adapted = adapt(backbone, Configuration({**tokens_alone, "plm_depth": 2, **own}), seed=0)
     grid = backbone.resolution // 8
     embeddings = torch.randn(2, backbone.width, grid, grid, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = backbone.decode(embeddings, prompts)
-        assert same(adapted.decode(embeddings, prompts), before)
+        assert same(adapted.decode(embeddings, prompts, CLASSES), before)
         torch.nn.init.normal_(adapted.sam.prompt_learner.get_submodule(part).weight)
-        moved = adapted.decode(embeddings, prompts)
+        moved = adapted.decode(embeddings, prompts, CLASSES)
         assert not same(moved, before)
         for index in range(2):
-            alone = adapted.decode(embeddings[index : index + 1], prompts[index : index + 1])
+            which = slice(index, index + 1)
+            alone = adapted.decode(embeddings[which], prompts[which], CLASSES[which])
             torch.testing.assert_close(alone.logits[0], moved.logits[index], rtol=1e-3, atol=1e-3)
 
 
@@ -113,9 +123,9 @@ def test_it_alone_is_trained_and_can_be_taken_off(bench, learner):
 
 @dataclass(frozen=True)
 class Eyes:
-    """Bright discs with a dark one inside: a point may mean either."""
+    """Bright discs with a dark one inside: a point may mean either. Images take turns in what is masked, each its class."""
 
-    radius: int
+    radii: tuple[int, ...]
 
     def load(self, index):
         generator = np.random.default_rng(index)
@@ -124,20 +134,54 @@ class Eyes:
         away = np.hypot(*(axis - middle for axis, middle in zip((y, x), generator.uniform(30, 66, 2), strict=True)))
         image[away < 24] += 100
         image[away < 12] //= 4
-        return Sample(image=image, mask=(away < self.radius).astype(np.uint8), name=f"eye{index}")
+        turn = index % len(self.radii)
+        return Sample(image=image, mask=np.uint8(turn + 1) * (away < self.radii[turn]), name=f"eye{index}")
+
+
+def eyes(*radii, epochs=4):
+    names = tuple(f"eye{index}" for index in range(20))
+    classes = ("background", *(f"of {radius}" for radius in radii))
+    task = "binary" if len(radii) == 1 else "multiclass"
+    dataset = Dataset(name="eyes", task=task, classes=classes, names=names, source=Eyes(radii))
+    protocol = Protocol(images=16, validation_share=0.5, test_images=1, epochs=epochs, batch_size=2, prompt="point")
+    return Workbench.prepare(dataset, protocol, load_backbone().remembering(), seed=0)
 
 
 @pytest.mark.parametrize("radius", [12, 24], ids=["the part", "the whole"])
 def test_a_point_comes_to_mean_what_the_masks_say(learner, radius):
-    names = tuple(f"eye{index}" for index in range(20))
-    source = Eyes(radius)
-    dataset = Dataset(name="eyes", task="binary", classes=("background", "eye"), names=names, source=source)
-    protocol = Protocol(images=16, validation_share=0.5, test_images=1, epochs=4, batch_size=2, prompt="point")
-    bench = Workbench.prepare(dataset, protocol, load_backbone().remembering(), seed=0)
+    bench = eyes(radius)
     training = FineTuning(bench, Configuration({**learner, "horizontal_flip": 0}), seed=0)
     records = [training.train_epoch() for _ in range(4)]
     assert records[-1].train_loss < records[0].train_loss
     assert records[-1].score > bench.validate(bench.backbone) + 0.1
+
+
+def test_told_the_class_the_same_point_means_the_part_or_the_whole(tokens_alone):
+    bench = eyes(12, 24, epochs=12)
+    configuration = Configuration({**tokens_alone, "lr": 3e-3, "horizontal_flip": 0, "plm_dense": 5, "plm_class": 1})
+    training = FineTuning(bench, configuration, seed=0)
+    for _ in range(12):
+        training.train_epoch()
+    areas = []
+    for index in bench.split.validation:
+        sample = bench.dataset[index]
+        rows, columns = np.nonzero(sample.mask)
+        middle = ((float(columns.mean()) + 0.5, float(rows.mean()) + 0.5),)
+        areas.append([(training.segmenter().segment(sample.image, {label: middle}) > 0).sum() for label in (1, 2)])
+    part, whole = np.median(areas, axis=0)
+    assert 2 * part < whole
+
+
+def test_who_was_taught_with_classes_wants_to_be_told_them(tokens_alone, small_vit):
+    adapted = adapt(small_vit, Configuration({**tokens_alone, "plm_class": 1}), seed=0)
+    with pytest.raises(BackboneError, match="decode with `classes`"):
+        adapted.decode(torch.zeros(2, small_vit.width, 8, 8), POINT)
+
+
+@pytest.mark.parametrize("wrong", [{"plm_dense": 4}, {"plm_dense": -1}, {"plm_depth": 0}])
+def test_parts_that_make_no_sense_are_refused_by_name(tokens_alone, small_vit, wrong):
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        adapt(small_vit, Configuration({**tokens_alone, **wrong}), seed=0)
 
 
 def test_its_embeddings_are_kept_as_the_decoders_are(bench, learner, monkeypatch):
@@ -173,8 +217,8 @@ def test_a_saved_learner_is_small_and_predicts_the_same(bench, learner, adapter,
     images = bench.backbone.normalise(bench.images[:2])
     with torch.no_grad():
         for model, equal in ((training.segmenter().backbone, True), (bench.backbone, False)):
-            expected = model.decode(model.encode(images), POINT)
-            found = loaded.segmenter.backbone.decode(loaded.segmenter.backbone.encode(images), POINT)
+            expected = model.decode(model.encode(images), POINT, CLASSES)
+            found = loaded.segmenter.backbone.decode(loaded.segmenter.backbone.encode(images), POINT, CLASSES)
             assert same(expected, found) == equal
 
 

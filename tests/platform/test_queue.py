@@ -56,6 +56,7 @@ def test_packs_are_of_one_structure(make_run: MakeRun):
         {"adapter": "plm"},
         {"plm_depth": 2},
         {"plm_dense": 1},
+        {"plm_class": 1},
         {"pmm_points": 64},
         {"loss": "focal+dice+iou"},
     ]

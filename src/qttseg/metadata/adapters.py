@@ -80,7 +80,7 @@ def adapter_of(configuration: Mapping[str, Value]) -> Adapter:
 
 def structure_of(configuration: Mapping[str, Value]) -> Hashable:
     """Return what configurations share that can be trained in one pack: the same modules, loss and shapes."""
-    parts = ("plm_depth", "plm_dense", "pmm_points", "loss")
+    parts = ("plm_depth", "plm_dense", "plm_class", "pmm_points", "loss")
     return (adapter_of(configuration).name, *(configuration.get(part) for part in parts))
 
 

@@ -16,7 +16,7 @@ from qttseg.metadata.adapters import Adapter, adapter_of
 from qttseg.metadata.configurations import Configuration
 from qttseg.pipelines.backbones import POINT_MATCHER, PROMPT_LEARNER, Backbone
 from qttseg.pipelines.point_matching import PointMatcher
-from qttseg.pipelines.prompt_learning import PromptLearner
+from qttseg.pipelines.prompt_learning import LearnerParts, PromptLearner
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -32,7 +32,8 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
 
     Args:
         backbone: What to adapt.
-        configuration: Its adapter (`metadata.adapters`), and with it `lora_rank`, `lora_dropout`, `plm_depth` and `plm_dense`.
+        configuration: Its adapter (`metadata.adapters`), and with it `lora_rank`, `lora_dropout` and what
+            `prompt_learning.LearnerParts` reads.
         seed: Draws the first weights of what is added.
     """
     adapter = adapter_of(configuration)
@@ -44,8 +45,7 @@ def adapt(backbone: Backbone, configuration: Configuration, *, seed: int) -> Bac
         rank, dropout = int(configuration["lora_rank"]), float(configuration["lora_dropout"])
         inject_lora(adapted.encoder, lora_config(backbone, rank=rank, dropout=dropout), seed=seed)
     if adapter.learner:
-        depth, dense = int(configuration["plm_depth"]), bool(configuration.get("plm_dense"))
-        add_prompt_learner(adapted, depth=depth, dense=dense, seed=seed)
+        add_prompt_learner(adapted, LearnerParts.of(configuration), seed=seed)
     if adapter.matcher:
         with _drawn(seed):
             adapted.sam.add_module(POINT_MATCHER, PointMatcher(backbone.width).to(backbone.device))
@@ -58,10 +58,10 @@ def bare_copy(backbone: Backbone, adapter: Adapter) -> Backbone:
     return replace(own, adapter=adapter, cache=None if adapter.trains_encoder else own.cache)
 
 
-def add_prompt_learner(backbone: Backbone, *, depth: int, dense: bool, seed: int = 0) -> None:
+def add_prompt_learner(backbone: Backbone, parts: LearnerParts, *, seed: int = 0) -> None:
     """Hang a prompt learner into the model of `backbone`, in place, its weights drawn from `seed`."""
     with _drawn(seed):
-        learner = PromptLearner(backbone.width, depth=depth, dense=dense)
+        learner = PromptLearner(backbone.width, parts)
     backbone.sam.add_module(PROMPT_LEARNER, learner.to(backbone.device))
 
 

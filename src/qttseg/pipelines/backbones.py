@@ -113,7 +113,9 @@ class Backbone:
             names = image_keys(images) if keys is None else keys
             return self.cache.embed([f"{name}/{view}" for name, view in zip(names, views.keys(), strict=True)], encode)
 
-    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+    def decode(
+        self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None = None, *, masks: slice | None = None
+    ) -> Decoded:
         """Return mask logits and guesses of their IoU for one prompt on each embedding.
 
         SAM's decoder takes many prompts on one image; this is the same arithmetic for p prompts on p images.
@@ -121,17 +123,18 @@ class Backbone:
         Args:
             embeddings: p × c × g × g; an image with several prompts is repeated.
             prompts: In pixels of the padded square: boxes, p × 4 as x0, y0, x1, y1, or points, p × n × 2 as x, y.
+            classes: p ids of what the prompts are for, which a prompt learner may have to be told.
             masks: Which of the four masks: the single one is `slice(0, 1)`, the three of ambiguity `slice(1, None)`. By
                 default one mask, as SAM chooses it: the single one for a box, and for points, which may mean a part or
                 the whole, that of the three which is guessed to be the best. Training and prediction choose alike: the mask
                 that is shown is the one that learns, until the best guess is the mask that is meant.
         """
         if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
+            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
         with self.precision():
             sparse, dense = self.embed_prompts(prompts)
             positions = self.sam.prompt_encoder.get_dense_pe()
-            sparse, dense = self.learnt(sparse, dense, embeddings, positions)
+            sparse, dense = self.learnt(sparse, dense, embeddings, positions, classes)
             decoded = decode_prompts(
                 self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks or slice(0, 1)
             )
@@ -146,10 +149,12 @@ class Backbone:
         # SAM's points are indices of pixels: it adds the half that is in ours already.
         return encoder(points=(prompts - 0.5, labels), boxes=None, masks=None)  # type: ignore[no-any-return]
 
-    def learnt(self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def learnt(
+        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return prompts, p × n × c tokens and p × c × g × g, as the prompt learner, if the model has one, wants them."""
         learner = getattr(self.sam, PROMPT_LEARNER, None)
-        return (sparse, dense) if learner is None else learner(sparse, dense, embeddings, positions)
+        return (sparse, dense) if learner is None else learner(sparse, dense, embeddings, positions, classes)
 
     def precision(self) -> torch.autocast:
         """Return the context in which the model runs: bfloat16 where the device is quicker with it, else float32."""

@@ -222,7 +222,7 @@ class FineTuning:
             embeddings = self._backbone.encode(view_images(self._backbone.normalise(images), views))
         else:
             embeddings = self._backbone.embed(images, views, keys=batch.keys[piece])
-        decoded = self._backbone.decode(embeddings[prompts.owner], prompts.where)
+        decoded = self._backbone.decode(embeddings[prompts.owner], prompts.where, prompts.classes)
         loss = self._objective(self._backbone, decoded, prompts).sum() / len(batch.prompts.owner)
         loss.backward()
         return loss.item()

@@ -15,6 +15,7 @@ from qttseg.metadata.adapters import Adapter, adapter_of
 from qttseg.pipelines.adapters import TRAINED_PARTS, add_prompt_learner, bare_copy, inject_lora
 from qttseg.pipelines.backbones import PROMPT_LEARNER, Backbone
 from qttseg.pipelines.loading import load_backbone
+from qttseg.pipelines.prompt_learning import LearnerParts
 from qttseg.pipelines.segmenter import Segmenter
 
 _FORMAT = 2
@@ -139,9 +140,8 @@ def _adapted(folder: Path, base: Backbone, adapter: Adapter) -> Backbone:
         _load_weights(adapted, load_file(folder / _DECODER))
     if adapter.learner:
         weights = load_file(folder / _LEARNER)
-        blocks = {name.split(".")[2] for name in weights if name.startswith(f"{PROMPT_LEARNER}.blocks.")}
-        dense = any(name.startswith(f"{PROMPT_LEARNER}.dense.") for name in weights)
-        add_prompt_learner(adapted, depth=len(blocks), dense=dense)
+        own = {name.removeprefix(f"{PROMPT_LEARNER}."): tensor for name, tensor in weights.items()}
+        add_prompt_learner(adapted, LearnerParts.among(own))
         _load_weights(adapted, weights)
     if adapter.whole:
         adapted.encoder.load_state_dict(load_file(folder / _ENCODER))

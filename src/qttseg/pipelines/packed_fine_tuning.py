@@ -208,7 +208,14 @@ class PackedFineTuning:
         return values
 
     def _losses(
-        self, inputs: Tensor, owner: Tensor, where: Tensor, targets: Tensor, valid: Tensor, share: Tensor
+        self,
+        inputs: Tensor,
+        owner: Tensor,
+        classes: Tensor,
+        where: Tensor,
+        targets: Tensor,
+        valid: Tensor,
+        share: Tensor,
     ) -> Tensor:
         """Return each member's loss; all arguments have one entry for each member.
 
@@ -217,7 +224,7 @@ class PackedFineTuning:
         """
         objective = self._objective
         forward = partial(_of_masks, objective, from_images=self._model.trains_encoder)
-        losses, logits, features = self._model.each(forward, inputs, owner, where, targets, valid, share)
+        losses, logits, features = self._model.each(forward, inputs, owner, classes, where, targets, valid, share)
         if objective.points:
             pairs = outline_pairs(logits[:, :, 0], targets, valid, count=objective.points)
             weights = torch.tensor([Objective.of(m.configuration).weight for m in self.alive], device=share.device)
@@ -261,6 +268,7 @@ def _of_masks(
     backbone: Backbone,
     inputs: Tensor,
     owner: Tensor,
+    classes: Tensor,
     where: Tensor,
     targets: Tensor,
     valid: Tensor,
@@ -270,7 +278,7 @@ def _of_masks(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, logits and features of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
     embeddings = backbone.encode(inputs) if from_images else inputs
-    decoded = backbone.decode(embeddings[owner], where)
+    decoded = backbone.decode(embeddings[owner], where, classes)
     loss = (objective.of_masks(decoded, targets, valid) * share).sum()
     return loss, decoded.logits, decoded.features
 
@@ -281,9 +289,9 @@ def _of_outlines(backbone: Backbone, features: Tensor, predicted: Tensor, true: 
 
 
 def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:
-    """Return owner, prompts, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
+    """Return owner, class, prompts, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
     prompts = batch.prompts
     count = len(prompts.owner)
     share = prompts.where.new_full((count,), 1 / max(1, count))
-    tensors = (prompts.owner, prompts.where, prompts.targets, prompts.valid, share)
+    tensors = (prompts.owner, prompts.classes, prompts.where, prompts.targets, prompts.valid, share)
     return tuple(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors)

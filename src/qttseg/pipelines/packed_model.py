@@ -73,18 +73,24 @@ class PackedModel:
         pieces = [self.each(type(self.base).encode, self._for_each(piece)) for piece in seen.split(self._at_once)]
         return torch.cat(pieces, dim=1)
 
-    def decode(self, embeddings: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, embeddings: Tensor, prompts: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (k × p × 1 × 4g × 4g) and IoU guesses (k × p × 1) of one prompt on each embedding.
 
         Args:
             embeddings: p × c × g × g, or k × p × c × g × g.
             prompts: As in `Backbone.decode`.
+            classes: As there.
         """
         if embeddings.dim() == 4:
             embeddings = self._for_each(embeddings)
         pieces = [
-            self.each(_one_mask, own, self._for_each(some))
-            for own, some in zip(embeddings.split(self._at_once, dim=1), prompts.split(self._at_once), strict=True)
+            self.each(_one_mask, own, self._for_each(some), self._for_each(ids))
+            for own, some, ids in zip(
+                embeddings.split(self._at_once, dim=1),
+                prompts.split(self._at_once),
+                classes.split(self._at_once),
+                strict=True,
+            )
         ]
         logits, guesses = zip(*pieces, strict=True)
         return torch.cat(logits, dim=1), torch.cat(guesses, dim=1)
@@ -111,8 +117,8 @@ class PackedModel:
         return tensors | {f"sam.{name}": rate for name in self._rates}
 
 
-def _one_mask(backbone: Backbone, embeddings: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
-    decoded = backbone.decode(embeddings, prompts)
+def _one_mask(backbone: Backbone, embeddings: Tensor, prompts: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    decoded = backbone.decode(embeddings, prompts, classes)
     return decoded.logits, decoded.guess
 
 

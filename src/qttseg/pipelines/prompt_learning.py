@@ -3,17 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
+
+from qttseg.errors import BackboneError, ConfigurationError
+from qttseg.metadata.configurations import Value
+
+_CLASS_IDS = 256
+"""As many as a label map of 8 bits tells apart; what is never asked for is never trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerParts:
+    """What a prompt learner consists of.
+
+    Attributes:
+        depth: Blocks of attention and MLP.
+        dense: 0 where tokens alone are learnt, else how many cells wide the surroundings are from which a cell's dense prompt
+            is found, an odd number: 1 is the cell itself.
+        classes: Whether it is told which class a prompt is for.
+
+    Raises:
+        ConfigurationError: a number makes no sense.
+    """
+
+    depth: int = 1
+    dense: int = 0
+    classes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ConfigurationError(f"plm_depth is {self.depth}; a prompt learner has at least one block")
+        if self.dense < 0 or (self.dense and self.dense % 2 == 0):
+            raise ConfigurationError(f"plm_dense is {self.dense}; give 0 or an odd number of cells")
+
+    @classmethod
+    def of(cls, configuration: Mapping[str, Value]) -> Self:
+        """Return what `plm_depth`, `plm_dense` and `plm_class` of a configuration ask for."""
+        return cls(
+            depth=int(configuration["plm_depth"]),
+            dense=int(configuration.get("plm_dense", 0)),
+            classes=bool(configuration.get("plm_class", 0)),
+        )
+
+    @classmethod
+    def among(cls, weights: Mapping[str, Tensor]) -> Self:
+        """Return what a learner had whose state `weights` is."""
+        around = weights.get("dense.mlp.2.around.weight")
+        dense = any(name.startswith("dense.") for name in weights)
+        return cls(
+            depth=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
+            dense=int(dense) if around is None else around.shape[-1],
+            classes="classes.weight" in weights,
+        )
 
 
 class PromptLearner(nn.Module):
     """Adds to each prompt token an offset learnt from the user's masks; the model around it stays as it is.
 
-    With `dense` it adds to the other half of a prompt, too: SAM's dense prompt, one vector for each cell of the image
-    embedding, through which masks are given to it. Tokens can only ask for masks that the decoder knows to draw; the dense
-    prompt shows it where the object is. The paper has tokens alone.
+    It may add to the other half of a prompt, too: SAM's dense prompt, one vector for each cell of the image embedding,
+    through which masks are given to it. Tokens can only ask for masks that the decoder knows to draw; the dense prompt shows
+    it where the object is. And it may be told which class each prompt is for, by a token more that only the learner sees.
+    The paper has neither.
 
     Last layers start at zero, so that the untrained module changes nothing. Heads are eight where the width allows
     it, and the MLP is eight times as wide as the tokens, as 2,048 is at SAM's width of 256, where a depth of 1 has 1.6
@@ -21,17 +76,20 @@ class PromptLearner(nn.Module):
 
     Args:
         width: Of the tokens and of the image embedding.
-        depth: Blocks of attention and MLP.
-        dense: Whether the dense prompt is learnt, too.
+        parts: What it consists of; by default as in the paper.
     """
 
-    def __init__(self, width: int, *, depth: int = 1, dense: bool = False) -> None:
+    def __init__(self, width: int, parts: LearnerParts | None = None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        parts = LearnerParts() if parts is None else parts
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(parts.depth))
         self.offset = _starting_at_zero(nn.Linear(width, width))
-        self.dense = _Dense(width) if dense else None
+        self.dense = _Dense(width, parts.dense) if parts.dense else None
+        self.classes = nn.Embedding(_CLASS_IDS, width) if parts.classes else None
 
-    def forward(self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the changed tokens and dense prompts.
 
         Args:
@@ -39,15 +97,23 @@ class PromptLearner(nn.Module):
             dense: p × c × g × g dense prompts.
             embeddings: p × c × g × g image embeddings.
             positions: 1 × c × g × g positional encoding of their grid.
+            classes: p class ids, 1 to 255; needed where it is told them.
+
+        Raises:
+            BackboneError: it has to be told the classes, and is not.
         """
         image = embeddings.flatten(2)
         keys = image + positions.flatten(2)
         hidden = sparse
+        if self.classes is not None:
+            if classes is None:
+                raise BackboneError("this model was taught with the class of each prompt; decode with `classes`, too")
+            hidden = torch.cat([sparse, self.classes(classes.int())[:, None]], dim=1)
         for block in self.blocks:
             hidden = block(hidden, image, keys)
         if self.dense is not None:
             dense = dense + self.dense(hidden, image, keys).unflatten(2, dense.shape[2:])
-        return sparse + self.offset(hidden), dense
+        return sparse + self.offset(hidden[:, : sparse.shape[1]]), dense
 
 
 class _Block(nn.Module):
@@ -69,18 +135,34 @@ class _Block(nn.Module):
 
 
 class _Dense(nn.Module):
-    """Cells of the image attend to the tokens; then an MLP."""
+    """Cells of the image attend to the tokens; then an MLP, which may see their surroundings of `side` × `side` cells."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, side: int) -> None:
         super().__init__()
         self.to_tokens = FewKeys(width, math.gcd(8, width))
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), _starting_at_zero(nn.Linear(width, width)))
+        inner = width if side == 1 else 2 * width
+        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), _starting_at_zero(nn.Linear(inner, width)))
+        if side > 1:
+            self.mlp.insert(2, _Surroundings(inner, side))
 
     def forward(self, tokens: Tensor, image: Tensor, queries: Tensor) -> Tensor:
         """Return p × c × m for m cells."""
         found = self.norm(image.transpose(1, 2) + self.to_tokens(queries, tokens))
         return self.mlp(found).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class _Surroundings(nn.Module):
+    """Adds to each cell of a square, channel by channel, what lies around it; then an activation."""
+
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, side, padding=side // 2, groups=width)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return p × m × c of p × m × c."""
+        square = cells.transpose(1, 2).unflatten(2, (math.isqrt(cells.shape[1]), -1))
+        return nn.functional.gelu(cells + self.around(square).flatten(2).transpose(1, 2))
 
 
 class _Attention(nn.Module):

@@ -97,12 +97,14 @@ class ClassPrompts:
 
     Attributes:
         owner: Index in the batch of the image, p.
+        classes: Class ids, p.
         where: In pixels of the padded square: boxes, p × 4 as x0, y0, x1, y1, or points, p × n × 2 as x, y.
         targets: 1 inside the class, 0 outside, p × r × r.
         valid: 0 on padding and ignored pixels, p × r × r.
     """
 
     owner: Tensor
+    classes: Tensor
     where: Tensor
     targets: Tensor
     valid: Tensor
@@ -112,6 +114,7 @@ class ClassPrompts:
         mine = (self.owner >= images.start) & (self.owner < images.stop)
         return ClassPrompts(
             owner=self.owner[mine] - images.start,
+            classes=self.classes[mine],
             where=self.where[mine],
             targets=self.targets[mine],
             valid=self.valid[mine],
@@ -144,7 +147,7 @@ def class_prompts(
             outward = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=labels.device)
             moves = torch.rand(where.shape, generator=generator).to(labels.device)
             where = (where + outward * moves * noise).clamp(0, labels.shape[-1])
-    return ClassPrompts(owner=owner, where=where, targets=targets.float(), valid=valid.float())
+    return ClassPrompts(owner=owner, classes=ids[which], where=where, targets=targets.float(), valid=valid.float())
 
 
 def _noisy_points(targets: Tensor, count: int, noise: float, generator: Generator) -> Tensor:

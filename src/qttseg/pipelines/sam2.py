@@ -60,20 +60,22 @@ class Sam2Backbone(Backbone):
         coarse = coarse + self.sam.no_memory_embedding.view(1, -1, 1, 1)
         return torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], dim=1)
 
-    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+    def decode(
+        self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None = None, *, masks: slice | None = None
+    ) -> Decoded:
         """Return what the decoder says of one prompt on each embedding; see `Backbone.decode`.
 
         For the single mask of a box the model in evaluation takes the best of the three where its first one is
         unstable, as SAM 2 does.
         """
         if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
+            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
         channels = self.sam.mask_decoder.hidden_size
         coarse, middle, fine = embeddings.split([channels, channels, 2 * channels], dim=1)
         positions = self.sam.get_image_wide_positional_embeddings()
         with self.precision(), _last_output(self.sam.mask_decoder.activation) as upscaled:
             sparse, dense = self.embed_prompts(prompts)
-            tokens, dense = self.learnt(sparse[:, 0], dense, coarse, positions)
+            tokens, dense = self.learnt(sparse[:, 0], dense, coarse, positions, classes)
             logits, guess, *_ = self.sam.mask_decoder(
                 image_embeddings=coarse,
                 image_positional_embeddings=positions.expand(len(prompts), -1, -1, -1),

@@ -91,12 +91,14 @@ def label_maps(
         extents: Where each image lies in its square.
     """
     owners = [owner for owner, own in enumerate(prompts) for _ in own]
+    classes = [class_id for own in prompts for class_id in own]
     flat = [prompt for own in prompts for prompt in own.values()]
     groups = _alike(flat)
     logits = [
         model.decode(
             embeddings[..., torch.tensor([owners[i] for i in chunk], device=embeddings.device), :, :, :],
             torch.tensor([flat[i] for i in chunk], device=embeddings.device),
+            torch.tensor([classes[i] for i in chunk], device=embeddings.device),
         )[0][..., 0, :, :]
         for group in groups
         for chunk in _chunks(group, _PROMPTS_AT_ONCE)
