@@ -48,6 +48,7 @@ ADAPTERS: dict[str, dict[str, Value]] = {
     "lora": {"adapter": "lora", "lora_rank": 8, "lora_dropout": 0.0},
     "plm": {"adapter": "plm", "plm_depth": 1},
     "plm-dense": {"adapter": "plm", "plm_depth": 1, "plm_dense": 1},
+    "plm-class": {"adapter": "plm", "plm_depth": 1, "plm_dense": 5, "plm_class": 1},
     "plm+pmm": {"adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64},
 }
 RECIPES = ("published", "qttseg")
@@ -136,11 +137,13 @@ class _Published(Backbone):
     def precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, enabled=False)
 
-    def decode(self, embeddings: Tensor, prompts: Tensor, *, masks: slice | None = None) -> Decoded:
+    def decode(
+        self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None = None, *, masks: slice | None = None
+    ) -> Decoded:
         if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, masks=slice(1, None)).best()
+            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
         positions, decoder = self.sam.prompt_encoder.get_dense_pe(), self.sam.mask_decoder
-        sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions)
+        sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions, classes)
         kept: list[Tensor] = []
         hook = decoder.output_upscaling.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         several = masks not in (None, slice(0, 1))

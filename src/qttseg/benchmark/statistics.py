@@ -154,7 +154,7 @@ def duel_table(results: Iterable[Result], *, reference: str = CONTENDER) -> Tabl
                 Cell(mean=duel.difference, signed=True),
                 Cell(note=f"{duel.low:+.3f} to {duel.high:+.3f}"),
                 Cell(note=f"{duel.wins}/{duel.ties}/{duel.losses}"),
-                Cell(mean=duel.p_value, best=duel.p_value < 0.05),
+                Cell(mean=duel.p_value, best=duel.p_value < 0.05, decimals=3 if duel.p_value >= 0.0005 else 4),
                 Cell(mean=duel.imputed, decimals=0),
             ),
         )

@@ -20,18 +20,20 @@ _COMMON: Mapping[str, Value] = {
 }  # fmt: skip
 _PLM: Mapping[str, Value] = {**_COMMON, "adapter": "plm", "plm_depth": 1}
 _PMM: Mapping[str, Value] = {"adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 64}
-_CLASS: Mapping[str, Value] = {"lr": 3e-3, "plm_dense": 5, "plm_class": 1}
+_CLASS: Mapping[str, Value] = {"plm_dense": 5, "plm_class": 1}
+_LORA: Mapping[str, Value] = {**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "sam-f": Configuration({**_COMMON, "adapter": "decoder"}),
-    "lora": Configuration({**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}),
+    "lora": Configuration(_LORA),
     "plm": Configuration(_PLM),
     "plm+pmm": Configuration({**_PLM, **_PMM}),
     "plm-dense": Configuration({**_PLM, "plm_dense": 1}),
     "plm-dense+pmm": Configuration({**_PLM, **_PMM, "plm_dense": 1}),
-    "plm-class": Configuration({**_PLM, **_CLASS}),
-    "plm-class+pmm": Configuration({**_PLM, **_PMM, **_CLASS}),
+    "plm-class": Configuration({**_PLM, **_CLASS, "lr": 3e-3}),
+    "plm-class+pmm": Configuration({**_PLM, **_PMM, **_CLASS, "lr": 3e-3}),
+    "lora+plm-class": Configuration({**_LORA, **_PLM, **_CLASS, "adapter": "lora+plm"}),
 }
-"""How each method is trained: alike, but for what is trained, and for three times the learning rate of those told the class."""
+"""How each method is trained: alike, but for what is trained, and for three times the learning rate of class PLM alone."""
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 """Amounts of data that are compared."""

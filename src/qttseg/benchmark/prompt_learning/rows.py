@@ -25,10 +25,11 @@ METHODS = {
     "plm-dense+pmm": "dense PLM + PMM",
     "plm-class": "class PLM",
     "plm-class+pmm": "class PLM + PMM",
+    "lora+plm-class": "LoRA + class PLM",
 }
 """How the paper writes the methods: untuned, untuned with the best of three masks by true IoU, decoder fine-tuned,
 prompt learning without and with point matching; then LoRA, prompt learning that reaches the dense prompt, too, and such that
-is also told which class a prompt is for. Others stand under their own name, behind these."""
+is also told which class a prompt is for, alone and on top of LoRA. Others stand under their own name, behind these."""
 
 
 def title_of(method: str) -> str:
