@@ -16,6 +16,7 @@ from qttseg.benchmark.captions import conditions_of
 from qttseg.benchmark.colours import colours
 from qttseg.benchmark.figures import write_figures
 from qttseg.benchmark.gallery import Gallery
+from qttseg.benchmark.prompt_learning.rows import METHODS
 from qttseg.benchmark.results import Result
 from qttseg.benchmark.store import ResultStore
 from qttseg.metadata.protocol import Protocol
@@ -94,6 +95,10 @@ def test_the_main_methods_keep_their_colours_whoever_else_is_there():
     few, many = colours(["qtt-seg", "zero-shot"]), colours(["qtt-seg", "zero-shot", "asha", "random", "default"])
     assert few.items() <= many.items()
     assert len(set(many.values())) == 5
+
+
+def test_all_methods_of_prompt_learning_can_be_told_apart():
+    assert len(set(colours(METHODS).values())) == len(METHODS)
 
 
 def test_figures_and_report_need_neither_torch_nor_ray():
