@@ -91,6 +91,8 @@ def test_prompts_of_a_question_are_drawn_once(discs: Callable[[int], Dataset]) -
     assert 0 < np.abs(np.subtract(exact, moved)).max() <= 0.2 * 20
 
 
-def test_each_method_is_trained_alike_but_for_what_is_trained() -> None:
-    common = {key: plans.CONFIGURATIONS["sam-f"][key] for key in ("lr", "sched", "loss")}
+def test_each_method_is_trained_alike_but_for_what_is_trained_and_class_plm_at_a_higher_rate() -> None:
+    common = {key: plans.CONFIGURATIONS["sam-f"][key] for key in ("sched", "loss", "weight_decay", "horizontal_flip")}
     assert all(common.items() <= dict(c).items() for c in plans.CONFIGURATIONS.values())
+    faster = {name for name, c in plans.CONFIGURATIONS.items() if c["lr"] != plans.CONFIGURATIONS["sam-f"]["lr"]}
+    assert faster == {"plm-class", "plm-class+pmm"}
