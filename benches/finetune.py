@@ -137,16 +137,12 @@ class _Published(Backbone):
     def precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, enabled=False)
 
-    def decode(
-        self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None = None, *, masks: slice | None = None
-    ) -> Decoded:
-        if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
+    def decode_masks(self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None, masks: slice) -> Decoded:
         positions, decoder = self.sam.prompt_encoder.get_dense_pe(), self.sam.mask_decoder
         sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions, classes)
         kept: list[Tensor] = []
         hook = decoder.output_upscaling.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
-        several = masks not in (None, slice(0, 1))
+        several = masks != slice(0, 1)
         pieces = [
             decoder(own[None], positions, tokens[None], cells[None], multimask_output=several)
             for own, tokens, cells in zip(embeddings, sparse, dense, strict=True)

@@ -54,16 +54,25 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
             assert found.score == pytest.approx(expected.score, abs=5e-3)
 
 
-@pytest.mark.parametrize("adapter", ["decoder", "plm", "plm+pmm", "lora+plm"])
+@pytest.mark.parametrize(
+    ("adapter", "more"),
+    [
+        ("decoder", {}),
+        ("plm", {}),
+        ("plm", {"plm_dense": 5, "plm_class": 1}),
+        ("plm+pmm", {}),
+        ("lora+plm", {}),
+    ],
+    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm"],
+)
 @pytest.mark.parametrize("prompt", ["box", "point"])
-def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, prompt):
+def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, more, prompt):
     drawn = search_space("extended").sample(600, seed=4)
     wanted = {"adapter": adapter, "loss": "focal+dice+iou", "plm_dense": 1}
     structure = next(
         structure_of(c) for c in drawn if all(c.get(name, value) == value for name, value in wanted.items())
     )
     alike = [c for c in drawn if structure_of(c) == structure][:3]
-    more = {"plm_dense": 5, "plm_class": 1} if "plm" in adapter else {}
     alike = [Configuration({**c, **more}) for c in alike]
     configurations = [Configuration({**c, "lora_dropout": 0.0} if "lora_dropout" in c else c) for c in alike]
     protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)

@@ -81,7 +81,11 @@ def test_many_queries_attend_to_few_keys_as_ordinary_attention_does():
 
 @pytest.mark.parametrize(
     ("part", "own"),
-    [("offset", {}), ("dense.mlp.2", {"plm_dense": 1}), ("dense.mlp.3", {"plm_dense": 5, "plm_class": 1})],
+    [
+        ("offset", {"plm_dense": 1}),
+        ("dense.mlp.2", {"plm_dense": 1}),
+        ("dense.mlp.3", {"plm_dense": 5, "plm_class": 1}),
+    ],
     ids=["tokens", "dense", "class"],
 )
 @pytest.mark.parametrize("prompts", [BOXES, POINT, POINTS], ids=["boxes", "a point", "points"])

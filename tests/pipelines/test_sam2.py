@@ -72,8 +72,9 @@ def test_points_are_answered_as_transformers_answers_them(folder):
     assert decoded.upscaled.shape == (2, 4, SIDE // 4, SIDE // 4)
 
 
-def test_prompts_and_outlines_are_learnt_for_it_alone_and_in_packs(folder, discs):
-    values = {"adapter": "plm+pmm", "plm_depth": 1, "plm_dense": 5, "plm_class": 1, "pmm_points": 16, "weight_decay": 0.0, "sched": "cosine",
+@pytest.mark.parametrize("own", [{"plm_dense": 1}, {"plm_dense": 5, "plm_class": 1}], ids=["dense", "class"])
+def test_prompts_and_outlines_are_learnt_for_it_alone_and_in_packs(folder, own, discs):
+    values = own | {"adapter": "plm+pmm", "plm_depth": 1, "pmm_points": 16, "weight_decay": 0.0, "sched": "cosine",
               "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0, "lr": 1e-3}  # fmt: skip
     configurations = [Configuration({**values, "pmm_weight": weight}) for weight in (0.01, 0.1)]
     protocol = Protocol(images=8, validation_share=0.25, test_images=2, epochs=2, prompt="point")

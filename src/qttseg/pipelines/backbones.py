@@ -130,14 +130,16 @@ class Backbone:
                 that is shown is the one that learns, until the best guess is the mask that is meant.
         """
         if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
+            return self.decode_masks(embeddings, prompts, classes, slice(1, None)).best()
+        return self.decode_masks(embeddings, prompts, classes, masks or slice(0, 1))
+
+    def decode_masks(self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None, masks: slice) -> Decoded:
+        """Return what the decoder says of these masks; arguments as in `decode`, which other kinds of backbone share."""
         with self.precision():
             sparse, dense = self.embed_prompts(prompts)
             positions = self.sam.prompt_encoder.get_dense_pe()
             sparse, dense = self.learnt(sparse, dense, embeddings, positions, classes)
-            decoded = decode_prompts(
-                self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks or slice(0, 1)
-            )
+            decoded = decode_prompts(self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks)
         return decoded._replace(logits=decoded.logits.float(), guess=decoded.guess.float())
 
     def embed_prompts(self, prompts: Tensor) -> tuple[Tensor, Tensor]:

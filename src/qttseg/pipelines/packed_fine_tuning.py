@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,6 +28,17 @@ from qttseg.pipelines.packed_model import PackedModel
 from qttseg.pipelines.schedules import Schedule
 from qttseg.pipelines.views import view_images
 from qttseg.pipelines.workbench import Workbench
+
+
+class _Prompts(NamedTuple):
+    """A batch's `ClassPrompts` as what `vmap` maps over, each with its share in the loss, which is 0 for padding."""
+
+    owner: Tensor
+    classes: Tensor
+    where: Tensor
+    targets: Tensor
+    valid: Tensor
+    share: Tensor
 
 
 @dataclass(kw_only=True)
@@ -201,35 +213,26 @@ class PackedFineTuning:
             inputs = [view_images(base.normalise(batch.images), batch.views) for batch in batches]
         else:
             inputs = [base.embed(batch.images, batch.views, keys=batch.keys) for batch in batches]
-        prompts = [torch.stack(own) for own in zip(*(_padded_prompts(batch, most) for batch in batches), strict=True)]
-        losses = self._losses(torch.stack(inputs), *prompts)
+        prompts = _Prompts(*map(torch.stack, zip(*(_padded_prompts(batch, most) for batch in batches), strict=True)))
+        losses = self._losses(torch.stack(inputs), prompts)
         losses.sum().backward()
         values: list[float] = losses.tolist()
         return values
 
-    def _losses(
-        self,
-        inputs: Tensor,
-        owner: Tensor,
-        classes: Tensor,
-        where: Tensor,
-        targets: Tensor,
-        valid: Tensor,
-        share: Tensor,
-    ) -> Tensor:
-        """Return each member's loss; all arguments have one entry for each member.
+    def _losses(self, inputs: Tensor, prompts: _Prompts) -> Tensor:
+        """Return each member's loss; all tensors have one entry for each member.
 
         Outlines follow from what was predicted and cannot be found for all members at once, so that matching them is a
         step of its own.
         """
         objective = self._objective
         forward = partial(_of_masks, objective, from_images=self._model.trains_encoder)
-        losses, logits, features = self._model.each(forward, inputs, owner, classes, where, targets, valid, share)
+        losses, logits, features = self._model.each(forward, inputs, prompts)
         if objective.points:
-            pairs = outline_pairs(logits[:, :, 0], targets, valid, count=objective.points)
-            weights = torch.tensor([Objective.of(m.configuration).weight for m in self.alive], device=share.device)
+            pairs = outline_pairs(logits[:, :, 0], prompts.targets, prompts.valid, count=objective.points)
+            weights = torch.tensor([Objective.of(m.configuration).weight for m in self.alive], device=logits.device)
             matched = self._model.each(
-                _of_outlines, features, pairs.predicted, pairs.true, pairs.weight * share * weights[:, None]
+                _of_outlines, features, pairs.predicted, pairs.true, pairs.weight * prompts.share * weights[:, None]
             )
             losses = losses + matched
         return losses  # type: ignore[no-any-return]
@@ -267,19 +270,14 @@ def _of_masks(
     objective: Objective,
     backbone: Backbone,
     inputs: Tensor,
-    owner: Tensor,
-    classes: Tensor,
-    where: Tensor,
-    targets: Tensor,
-    valid: Tensor,
-    share: Tensor,
+    prompts: _Prompts,
     *,
     from_images: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, logits and features of one member; `share` (p) sums to 1 over its prompts and is 0 for padding."""
+    """Return the loss, logits and features of one member."""
     embeddings = backbone.encode(inputs) if from_images else inputs
-    decoded = backbone.decode(embeddings[owner], where, classes)
-    loss = (objective.of_masks(decoded, targets, valid) * share).sum()
+    decoded = backbone.decode(embeddings[prompts.owner], prompts.where, prompts.classes)
+    loss = (objective.of_masks(decoded, prompts.targets, prompts.valid) * prompts.share).sum()
     return loss, decoded.logits, decoded.features
 
 
@@ -288,10 +286,10 @@ def _of_outlines(backbone: Backbone, features: Tensor, predicted: Tensor, true: 
     return of_outlines(backbone, as_image(features), pairs).sum()
 
 
-def _padded_prompts(batch: Batch, most: int) -> tuple[Tensor, ...]:
-    """Return owner, class, prompts, targets, valid pixels and share in the loss of `most` prompts, the last of them empty."""
+def _padded_prompts(batch: Batch, most: int) -> _Prompts:
+    """Return `most` prompts, the last of them empty."""
     prompts = batch.prompts
     count = len(prompts.owner)
     share = prompts.where.new_full((count,), 1 / max(1, count))
     tensors = (prompts.owner, prompts.classes, prompts.where, prompts.targets, prompts.valid, share)
-    return tuple(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors)
+    return _Prompts(*(torch.cat([tensor, tensor.new_zeros((most - count, *tensor.shape[1:]))]) for tensor in tensors))

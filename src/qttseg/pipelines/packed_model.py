@@ -54,10 +54,13 @@ class PackedModel:
         """Run only these members, counted as they were given, from now on."""
         self._members = list(members)
 
-    def each(self, function: Callable[..., Tensor | tuple[Tensor, ...]], *arguments: Tensor) -> Any:  # noqa: ANN401
-        """Return `function(backbone, *own)` of each member, stacked, `own` being its part of each argument."""
+    def each(self, function: Callable[..., Tensor | tuple[Tensor, ...]], *arguments: Any) -> Any:  # noqa: ANN401
+        """Return `function(backbone, *own)` of each member, stacked.
 
-        def one(tensors: Mapping[str, Tensor], *own: Tensor) -> Any:  # noqa: ANN401 (whatever function returns)
+        `own` is its part of each argument, tensors or named tuples of them.
+        """
+
+        def one(tensors: Mapping[str, Tensor], *own: Any) -> Any:  # noqa: ANN401 (whatever function returns)
             return functional_call(self._module, dict(tensors), (function, *own))
 
         with warnings.catch_warnings():
@@ -130,7 +133,7 @@ class _Module(nn.Module):
         self.sam = backbone.sam
         self._backbone = backbone
 
-    def forward(self, function: Callable[..., object], *arguments: Tensor) -> object:
+    def forward(self, function: Callable[..., object], *arguments: object) -> object:
         return function(self._backbone, *arguments)
 
 

@@ -76,19 +76,18 @@ class PromptLearner(nn.Module):
 
     Args:
         width: Of the tokens and of the image embedding.
-        parts: What it consists of; by default as in the paper.
+        parts: What it consists of.
     """
 
-    def __init__(self, width: int, parts: LearnerParts | None = None) -> None:
+    def __init__(self, width: int, parts: LearnerParts) -> None:
         super().__init__()
-        parts = LearnerParts() if parts is None else parts
         self.blocks = nn.ModuleList(_Block(width) for _ in range(parts.depth))
         self.offset = _starting_at_zero(nn.Linear(width, width))
         self.dense = _Dense(width, parts.dense) if parts.dense else None
         self.classes = nn.Embedding(_CLASS_IDS, width) if parts.classes else None
 
     def forward(
-        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None = None
+        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the changed tokens and dense prompts.
 

@@ -60,16 +60,12 @@ class Sam2Backbone(Backbone):
         coarse = coarse + self.sam.no_memory_embedding.view(1, -1, 1, 1)
         return torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], dim=1)
 
-    def decode(
-        self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None = None, *, masks: slice | None = None
-    ) -> Decoded:
-        """Return what the decoder says of one prompt on each embedding; see `Backbone.decode`.
+    def decode_masks(self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None, masks: slice) -> Decoded:
+        """Return what the decoder says of these masks; see `Backbone.decode_masks`.
 
         For the single mask of a box the model in evaluation takes the best of the three where its first one is
         unstable, as SAM 2 does.
         """
-        if masks is None and prompts.dim() == 3:
-            return self.decode(embeddings, prompts, classes, masks=slice(1, None)).best()
         channels = self.sam.mask_decoder.hidden_size
         coarse, middle, fine = embeddings.split([channels, channels, 2 * channels], dim=1)
         positions = self.sam.get_image_wide_positional_embeddings()
@@ -81,7 +77,7 @@ class Sam2Backbone(Backbone):
                 image_positional_embeddings=positions.expand(len(prompts), -1, -1, -1),
                 sparse_prompt_embeddings=tokens[:, None],
                 dense_prompt_embeddings=dense,
-                multimask_output=masks not in (None, slice(0, 1)),
+                multimask_output=masks != slice(0, 1),
                 high_resolution_features=[F.pixel_shuffle(fine, 4), F.pixel_shuffle(middle, 2)],
             )
         return Decoded(logits=logits[:, 0].float(), guess=guess[:, 0].float(), features=in_cells(upscaled[-1]))
