@@ -44,13 +44,16 @@ def test_features_are_what_sam_upscales():
     assert torch.equal(in_cells(found.upscaled), found.features)
 
 
-def test_only_wide_models_take_bfloat16_on_a_cpu_that_multiplies_in_it(monkeypatch):
+def test_only_wide_models_take_bfloat16_on_what_multiplies_in_it(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert _prefers_bfloat16(cpu, 256)
     assert not _prefers_bfloat16(cpu, 96)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert not _prefers_bfloat16(cpu, 256)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert _prefers_bfloat16(torch.device("cuda"), 256)
+    assert not _prefers_bfloat16(torch.device("cuda"), 96)
 
 
 def test_a_wide_model_in_bfloat16_answers_in_float32_and_nearly_the_same(monkeypatch):

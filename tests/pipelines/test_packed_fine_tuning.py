@@ -2,11 +2,13 @@ import math
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.adapters import structure_of
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.protocol import Protocol
+from qttseg.pipelines import packed_model
 from qttseg.pipelines.backbones import backbone_of
 from qttseg.pipelines.deadline import Deadline, DeadlineReached
 from qttseg.pipelines.fine_tuning import FineTuning
@@ -67,14 +69,9 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
 )
 @pytest.mark.parametrize("prompt", ["box", "point"])
 def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, more, prompt):
-    drawn = search_space("extended").sample(600, seed=4)
-    wanted = {"adapter": adapter, "loss": "focal+dice+iou", "plm_dense": 1}
-    structure = next(
-        structure_of(c) for c in drawn if all(c.get(name, value) == value for name, value in wanted.items())
-    )
-    alike = [c for c in drawn if structure_of(c) == structure][:3]
-    alike = [Configuration({**c, **more}) for c in alike]
-    configurations = [Configuration({**c, "lora_dropout": 0.0} if "lora_dropout" in c else c) for c in alike]
+    drawn = search_space("extended").sample(3, seed=4, where={"adapter": adapter, "loss": "focal+dice+iou"})
+    shape = {"plm_depth": 1, "plm_dense": 1, "plm_class": 0, "pmm_points": 64, "lora_dropout": 0.0, **more}
+    configurations = [Configuration({**c, **{k: v for k, v in shape.items() if k in c}}) for c in drawn]
     protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)
     bench = Workbench.prepare(discs(3), protocol, small_vit.remembering(), seed=0)
     pack = PackedFineTuning(bench, configurations, seed=3)
@@ -179,6 +176,33 @@ def test_on_a_cpu_a_pack_is_as_large_as_asked_for(bench, decoder_only):
     before = [member.vector.detach().clone() for member in pack.members]
     pack.try_step()
     assert not any(torch.equal(member.vector, old) for member, old in zip(pack.members, before, strict=True))
+
+
+def test_attention_as_on_a_gpu_gives_the_same(bench, with_lora, monkeypatch):
+    """Fused kernels keep nothing for the way back inside `vmap`, so that packs on a GPU are without them."""
+    assert packed_model.attention_forms(torch.device("cuda")) == [SDPBackend.MATH]
+    configuration = Configuration({**with_lora, "lora_dropout": 0.0})
+    scores, losses = [], []
+    for device in ("cpu", "cuda"):
+        forms = packed_model.attention_forms(torch.device(device))
+        monkeypatch.setattr(packed_model, "attention_forms", lambda _, forms=forms: forms)
+        pack = PackedFineTuning(bench, [configuration] * 2, seed=3)
+        pack.train_epoch()
+        losses.append(pack.members[1].records[0].train_loss)
+        scores.append(pack.members[1].records[0].score)
+        monkeypatch.undo()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("adapter", EXTENDED_ADAPTERS)
+def test_every_adapter_learns_in_packs_on_a_gpu(discs, protocol, adapter):
+    bench = Workbench.prepare(discs(2), protocol, load_backbone(device="cuda"), seed=0)
+    first, *_ = search_space("extended").sample(1, seed=0, where={"adapter": adapter})
+    pack = PackedFineTuning(bench, [first, Configuration({**first, "lr": 1e-5})], seed=0)
+    pack.train_epoch()
+    assert all(member.records and not member.diverged for member in pack.members)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -26,15 +26,15 @@ POINT_MATCHER = "point_matcher"
 """Name of the module in a model in training that matches outlines; see `point_matching`."""
 
 _WIDE = 256
-"""Width, SAM's own, from which on a CPU gains more by bfloat16 than it loses by converting."""
+"""Width, SAM's own, from which on a device gains more by bfloat16 than it loses by converting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A promptable model: encodes images once, decodes any number of prompts on them.
 
-    On a GPU that knows it, encoding and decoding run in bfloat16, as do models of SAM's width on a CPU that multiplies
-    matrices in it; what comes out is always float32.
+    Models of SAM's width encode and decode in bfloat16 on devices that multiply matrices in it; what comes out is always
+    float32.
 
     Attributes:
         name: Name by which a worker loads it.
@@ -178,11 +178,13 @@ class Backbone:
 
 
 def _prefers_bfloat16(device: torch.device, width: int) -> bool:
+    if width < _WIDE:
+        return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older versions of torch do not tell.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and width >= _WIDE and bool(capabilities.get("amx_bf16"))
+    return device.type == "cpu" and bool(capabilities.get("amx_bf16"))
 
 
 def fingerprint_of(weights: Mapping[str, Tensor]) -> str:

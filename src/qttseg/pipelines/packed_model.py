@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qttseg.errors import ConfigurationError
 from qttseg.pipelines.adapters import trainable_tensors
@@ -63,8 +64,7 @@ class PackedModel:
         def one(tensors: Mapping[str, Tensor], *own: Any) -> Any:  # noqa: ANN401 (whatever function returns)
             return functional_call(self._module, dict(tensors), (function, *own))
 
-        with warnings.catch_warnings():
-            # On a CPU attention is done member by member; its explicit form, which can be batched, is slower still.
+        with warnings.catch_warnings(), sdpa_kernel(attention_forms(self.base.device)):
             warnings.filterwarnings("ignore", "There is a performance drop")
             return vmap(one, randomness="different")(self._tensors(), *arguments)
 
@@ -118,6 +118,16 @@ class PackedModel:
         }
         rate = self._dropout[self._members]
         return tensors | {f"sam.{name}": rate for name in self._rates}
+
+
+def attention_forms(device: torch.device) -> list[SDPBackend]:
+    """Return the forms of attention that members may share.
+
+    On a GPU only the explicit one, as inside `vmap` the fused ones keep nothing for the way back. On a CPU any: there they
+    are done member by member, and the explicit one is slower still.
+    """
+    fused = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    return [SDPBackend.MATH] if device.type == "cuda" else [*fused, SDPBackend.MATH]
 
 
 def _one_mask(backbone: Backbone, embeddings: Tensor, prompts: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,6 +74,9 @@ def attempt(work: Work, pack: Pack) -> list[LearningCurve]:
         return work(pack)
     except Exception as error:  # noqa: BLE001 the worker boundary
         if len(pack) > 1:
+            _log.warning(
+                "a pack of %d on %s failed; its runs are tried one by one", len(pack), pack[0].dataset, exc_info=True
+            )
             return [curve for run in pack for curve in attempt(work, (run,))]
         (run,) = pack
         _log.warning("run %s on %s failed", run.id, run.dataset, exc_info=True)
