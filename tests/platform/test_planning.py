@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from qttseg.errors import CollectionError
+from qttseg.metadata.adapters import structure_of
 from qttseg.metadata.configurations import SearchSpace
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import Protocol
@@ -50,6 +51,31 @@ def test_a_plan_of_the_papers_space():
     assert set(plan(300, space=search_space("paper"), seed=1)).isdisjoint(runs)
     for run in runs[:20]:
         search_space("paper").validate(run.configuration)
+
+
+def test_rows_of_alike_configurations_fit_in_packs():
+    space = search_space("extended")
+    datasets = {"polyp": "f1", "leaf": "f2"}
+
+    def plan_of(runs: int, alike: int) -> tuple[Run, ...]:
+        return plan_runs(
+            datasets, space, Protocol(), backbone="sam-nano", backbone_fingerprint="weights", runs=runs, alike=alike
+        )
+
+    runs = plan_of(200, 4)
+    assert runs[:72] == plan_of(72, 4)
+    assert len({run.id for run in runs}) == 200
+    for name in datasets:
+        own = [run.configuration for run in runs if run.dataset == name]
+        rows = [own[start : start + 4] for start in range(0, 100, 4)]
+        assert all(len({structure_of(c) for c in row}) == 1 and len({c["lr"] for c in row}) > 1 for row in rows)
+        assert len({structure_of(row[0]) for row in rows}) > 10
+        for configuration in own:
+            space.validate(configuration)
+        alone = [run.configuration for run in plan_of(50, 1) if run.dataset == name]
+        assert [row[0] for row in rows] == alone
+    with pytest.raises(CollectionError, match="at least one alike; 0 were asked for"):
+        plan_of(4, 0)
 
 
 def test_another_dataset_changes_nothing_for_those_there():

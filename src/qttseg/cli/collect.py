@@ -29,6 +29,13 @@ app = typer.Typer(name="collect")
 Runs = Annotated[int, typer.Option(help="(configuration, dataset) pairs in all, those already stored included.")]
 Workers = Annotated[int, typer.Option(help="Ray workers; 0 trains in this process, without Ray.")]
 Gpus = Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction shares one.")]
+Alike = Annotated[
+    int,
+    typer.Option(
+        help="How many of a dataset's configurations in a row differ in nothing that keeps them from one pack: GPUs want "
+        "as many as --pack where a space has many adapters."
+    ),
+]
 Space = Annotated[str, typer.Option(help="Search space: paper, extended, or one of your own.")]
 Pack = Annotated[
     int | None, typer.Option(help="Most runs trained at once on a device; by default 16 on GPUs and 1 on CPUs.")
@@ -47,6 +54,7 @@ def collect(
     gpus: Gpus = 0.0,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, as `auto`; a local one by default.")] = None,
     pack: Pack = None,
+    alike: Alike = 1,
     limit: Annotated[
         str | None, typer.Option(help="Most time of one run's training, as 10m; a longer one is recorded as timed out.")
     ] = None,
@@ -88,6 +96,7 @@ def collect(
             gpus=gpus,
             address=address,
             pack=pack,
+            alike=alike,
             limit=None if limit is None else options.seconds_of(limit),
             retry_failed=retry_failed,
             execution=options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled),
@@ -136,6 +145,7 @@ def plan(
     workers: Workers = 1,
     gpus: Gpus = 0.0,
     space: Space = "paper",
+    alike: Alike = 1,
     backbone: options.Backbone = "sam-nano",
     images: options.Images = None,
     test_images: options.TestImages = None,
@@ -157,7 +167,7 @@ def plan(
     protocol = options.protocol_of(images=images, test_images=test_images, epochs=epochs, prompt=prompt, split=split)
     members = options.suite_of(datasets, available=available)
     with err.status("looking at the datasets"):
-        planned = _plan(members, protocol, runs=runs, space=space, backbone=backbone, seed=seed)
+        planned = _plan(members, protocol, runs=runs, space=space, backbone=backbone, alike=alike, seed=seed)
     costs, source = RunCosts.of_store(curves, planned), f"as in {store} so far"
     if any(costs.seconds(run) is None for run in planned):
         with err.status("trying two epochs"):
@@ -193,6 +203,7 @@ def run_collection(
     gpus: float = 0.0,
     address: str | None = None,
     pack: int | None = None,
+    alike: int = 1,
     limit: float | None = None,
     retry_failed: bool = False,
     execution: Execution | None = None,
@@ -205,7 +216,7 @@ def run_collection(
     from qttseg.platform.work import FineTuningWork
 
     with err.status("looking at the datasets"):
-        planned = _plan(datasets, protocol, runs=runs, space=space, backbone=backbone, seed=seed)
+        planned = _plan(datasets, protocol, runs=runs, space=space, backbone=backbone, alike=alike, seed=seed)
         describe_datasets(planned, store)
     work = partial(FineTuningWork, limit=limit, execution=execution, embeddings=embeddings)
     most = pack or (_PACK_ON_GPU if gpus else 1)
@@ -239,6 +250,7 @@ def _plan(
     runs: int,
     space: str,
     backbone: str,
+    alike: int,
     seed: int,
 ) -> tuple[Run, ...]:
     from qttseg.pipelines.spaces import search_space
@@ -250,5 +262,6 @@ def _plan(
         protocol,
         backbone=backbone,
         runs=runs,
+        alike=alike,
         seed=seed,
     )

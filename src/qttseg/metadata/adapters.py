@@ -78,10 +78,13 @@ def adapter_of(configuration: Mapping[str, Value]) -> Adapter:
     return ADAPTERS[name]
 
 
+STRUCTURE = ("adapter", "lora", "full", "loss", "plm_depth", "plm_dense", "plm_class", "pmm_points")
+"""Parameters that decide modules, loss and shapes."""
+
+
 def structure_of(configuration: Mapping[str, Value]) -> Hashable:
     """Return what configurations share that can be trained in one pack: the same modules, loss and shapes."""
-    parts = ("plm_depth", "plm_dense", "plm_class", "pmm_points", "loss")
-    return (adapter_of(configuration).name, *(configuration.get(part) for part in parts))
+    return (adapter_of(configuration).name, *(configuration.get(part) for part in STRUCTURE[3:]))
 
 
 def as_extended(configuration: Configuration, *, prompt_noise: int) -> Configuration:
@@ -94,3 +97,12 @@ def as_extended(configuration: Configuration, *, prompt_noise: int) -> Configura
     shared = {name: value for name, value in configuration.items() if name != "lora"}
     adapter = adapter_of(configuration).name
     return Configuration({**shared, "adapter": adapter, "loss": "bce+dice", "prompt_noise": prompt_noise})
+
+
+def as_told(configuration: Configuration) -> Configuration:
+    """Return the point of the space `extended` that trains what a point of its second version does.
+
+    There no prompt learner was told the class; here that is a choice.
+    """
+    told = {"plm_class": 0} if adapter_of(configuration).learner else {}
+    return Configuration({**configuration, **told})

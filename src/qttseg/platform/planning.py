@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from qttseg.errors import CollectionError
+from qttseg.metadata.adapters import STRUCTURE
 from qttseg.metadata.configurations import Configuration, SearchSpace
 from qttseg.metadata.hashing import content_id
 from qttseg.metadata.protocol import Protocol
@@ -27,6 +28,7 @@ def plan_runs(
     backbone: str,
     backbone_fingerprint: str,
     runs: int,
+    alike: int = 1,
     seed: int = 0,
 ) -> tuple[Run, ...]:
     """Return `runs` distinct runs, spread evenly over the datasets (QTT-SEG, section 4).
@@ -41,6 +43,8 @@ def plan_runs(
         backbone: Name by which workers load the backbone.
         backbone_fingerprint: Hash of its weights.
         runs: How many; at least 1.
+        alike: How many of a dataset's configurations in a row share modules, loss and shapes, so that they fit in one pack;
+            at least 1. Each is drawn as ever but for these.
         seed: Draws the configurations, and is every run's own seed.
 
     Raises:
@@ -48,7 +52,9 @@ def plan_runs(
     """
     _check_count(runs)
     _check(datasets, space, runs)
-    draws = {name: _configurations(space, fingerprint, seed) for name, fingerprint in datasets.items()}
+    if alike < 1:
+        raise CollectionError(f"configurations are drawn in rows of at least one alike; {alike} were asked for")
+    draws = {name: _configurations(space, fingerprint, seed, alike) for name, fingerprint in datasets.items()}
     return tuple(
         Run(
             dataset=name,
@@ -82,17 +88,27 @@ def _check(datasets: Mapping[str, str], space: SearchSpace, runs: int) -> None:
         )
 
 
-def _configurations(space: SearchSpace, fingerprint: str, seed: int) -> Iterator[Configuration]:
+def _configurations(space: SearchSpace, fingerprint: str, seed: int, alike: int) -> Iterator[Configuration]:
     """Yield distinct configurations without end, or until the space is exhausted."""
     seen: set[Configuration] = set()
     block = 0
     while len(seen) < space.size:
         own_seed = int(content_id({"dataset": fingerprint, "seed": seed, "block": block}, length=8), 16) % 2**31
-        for configuration in space.sample(min(_BLOCK, space.size), seed=own_seed):
-            if configuration not in seen:
-                seen.add(configuration)
-                yield configuration
+        for first in space.sample(min(_BLOCK, space.size), seed=own_seed):
+            for configuration in _row(space, first, alike, seed=own_seed + len(seen)):
+                if configuration not in seen:
+                    seen.add(configuration)
+                    yield configuration
         block += 1
+
+
+def _row(space: SearchSpace, first: Configuration, alike: int, *, seed: int) -> Iterator[Configuration]:
+    """Yield `first`, then others that are drawn but for the parameters of its structure, `alike` in all."""
+    yield first
+    structure = {name: first[name] for name in STRUCTURE if name in first}
+    free = {name: value for name, value in structure.items() if not space.space.parents_of[name]}
+    for other in space.sample(alike - 1, seed=seed, where=free) if alike > 1 else ():
+        yield Configuration({**other, **structure})
 
 
 def plan_collection(
@@ -102,6 +118,7 @@ def plan_collection(
     *,
     backbone: str,
     runs: int,
+    alike: int = 1,
     seed: int = 0,
 ) -> tuple[Run, ...]:
     """Resolve datasets and backbone and return the plan of the runs.
@@ -112,6 +129,7 @@ def plan_collection(
         protocol: The conditions of every run.
         backbone: Name that `load_backbone` knows.
         runs: How many.
+        alike: How many of a dataset's configurations in a row fit in one pack; see `plan_runs`.
         seed: Draws configurations, splits and training.
 
     Raises:
@@ -131,6 +149,7 @@ def plan_collection(
         backbone=backbone,
         backbone_fingerprint=fingerprint,
         runs=runs,
+        alike=alike,
         seed=seed,
     )
 
