@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from qttseg.errors import PredictorError
+from qttseg.metadata.queries import training_set
+from qttseg.metadata.store import CurveStore
 from qttseg.predictors.cost import CostPredictor
 
 META = {"images": 200.0, "height": 256.0}
@@ -21,6 +25,29 @@ def test_it_predicts_seconds(predictor, configurations):
     assert np.median(np.abs(seconds / truth - 1)) < 0.25
     lora = np.array([bool(c["lora"]) for c in new])
     assert seconds[lora].min() > seconds[~lora].max()
+
+
+def test_lora_may_cost_another_share_on_an_accelerator(tmp_path, without_hard, configurations, make_curve):
+    """There an epoch takes a tenth, and LoRA twice as long instead of half as long again."""
+    store = CurveStore(tmp_path)
+    for place, machine in enumerate(("x86_64 CPU, 2 cores", "NVIDIA H200")):
+        for configuration in configurations[32 * place : 32 * (place + 1)]:
+            curve = make_curve(configuration, "easy")
+            share = (0.1 * (4 / 3 if configuration["lora"] else 1.0)) if place else 1.0
+            records = [replace(record, train_seconds=share * record.train_seconds) for record in curve.records]
+            store.append([replace(curve, machine=machine, records=tuple(records))])
+    store.add_dataset("easy", "print-easy", META)
+    both = CostPredictor.fit(training_set(store))
+    both.save(tmp_path / "both")
+    both = CostPredictor.load(tmp_path / "both")
+    new = configurations[-16:]
+    lora = np.array([bool(c["lora"]) for c in new])
+    for accelerated, seconds, longer in ((False, 2.0, 1.5), (True, 0.2, 2.0)):
+        found = both.predict(META, new, accelerated=accelerated)
+        assert np.median(found[~lora]) == pytest.approx(seconds, rel=0.15)
+        assert np.median(found[lora]) / np.median(found[~lora]) == pytest.approx(longer, rel=0.15)
+    one = CostPredictor.fit(without_hard)
+    np.testing.assert_array_equal(one.predict(META, new, accelerated=True), one.predict(META, new))
 
 
 def test_observed_seconds_carry_it_to_other_hardware(predictor, configurations):

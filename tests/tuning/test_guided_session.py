@@ -56,7 +56,7 @@ class Flat:
 
     lineage: Past
 
-    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration]) -> Floats:
+    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], **_: bool) -> Floats:
         assert meta_features
         return np.full(len(configurations), 10.0)
 

@@ -219,7 +219,10 @@ def _scores(task: Task, search: Search, budget: float, decision_seconds: float) 
 def _predicted_seconds(task: Task) -> Floats | None:
     if task.predictors is None:
         return None
-    return predicted_seconds(task.predictors.cost, task.dataset.meta_features, task.configurations)
+    dataset = task.dataset
+    return predicted_seconds(
+        task.predictors.cost, dataset.meta_features, task.configurations, accelerated=dataset.accelerated
+    )
 
 
 def replay_all(

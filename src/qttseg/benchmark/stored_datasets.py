@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from qttseg.errors import BenchmarkError
-from qttseg.metadata.runs import LearningCurve, Outcome
+from qttseg.metadata.runs import LearningCurve, Outcome, is_accelerated
 from qttseg.tuning.policies import shuffled
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class StoredDataset:
     def epoch_seconds(self) -> float:
         """Median seconds of an epoch."""
         return median(record.seconds for curve in self.curves for record in curve.records)
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the curves were made on accelerators; those of one protocol are taken for alike."""
+        return is_accelerated(self.curves[0].machine)
 
     @cached_property
     def start_seconds(self) -> float:

@@ -114,3 +114,8 @@ class LearningCurve:
     def scores(self) -> tuple[float, ...]:
         """Validation score after each epoch."""
         return tuple(record.score for record in self.records)
+
+
+def is_accelerated(machine: str) -> bool:
+    """Return whether a curve's `machine` is an accelerator; one that is not known counts as none."""
+    return bool(machine) and "CPU" not in machine

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qttseg.errors import PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.queries import TrainingSet
+from qttseg.metadata.runs import is_accelerated
 from qttseg.predictors.features import Encoder
 from qttseg.predictors.lineage import Lineage
 from qttseg.predictors.storage import load_parts, save_parts
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 
 _KIND = "cost"
 
-_PRIOR = {"configuration": 0.1, "meta": 0.1, "dataset": 0.2, "machine": 2.0}
+_PRIOR = {"configuration": 0.1, "meta": 0.1, "dataset": 0.2, "machine": 2.0, "accelerator": 10.0, "accelerated": 0.1}
 """Prior standard deviation of each kind of coefficient, in logarithms of seconds: hardware differs most."""
 
 _NOISE = 0.1
@@ -34,6 +35,9 @@ _NOISE = 0.1
 class CostPredictor:
     """Seconds per epoch as a product of effects: of the configuration, of the dataset and of the machine.
 
+    What a configuration costs depends on the kind of machine (training the encoder takes four times as long as training the
+    decoder on a CPU, on a GPU not twice as long), so that its effects differ between accelerators and others where the training
+    data has both.
     A Bayesian linear model of the logarithm. Effects of single datasets and machines are estimated beside those of the
     meta-features, so that these have to explain only what they explain on several datasets; a new dataset or machine
     has the mean effect until `calibrate` learns better.
@@ -42,6 +46,8 @@ class CostPredictor:
         encoder: Columns of configurations and meta-features.
         intercept: Logarithm of the seconds of a mean configuration on a mean dataset and machine.
         coefficients: Of the encoded configuration, then of the meta-features.
+        accelerated: What an accelerator adds to the intercept, then to the coefficient of each column of a configuration;
+            empty where the training data does not tell.
         factor: What `calibrate` found this machine and dataset to take, relative to the training data.
         lineage: The training data.
     """
@@ -49,6 +55,7 @@ class CostPredictor:
     encoder: Encoder
     intercept: float
     coefficients: tuple[float, ...]
+    accelerated: tuple[float, ...] = ()
     factor: float = 1.0
     lineage: Lineage
 
@@ -64,12 +71,16 @@ class CostPredictor:
         epochs = max(len(values) for values in runs.values)
         encoder = Encoder.fit(runs.configurations, list(runs.meta_features.values()), epochs=epochs)
         metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
+        columns = encoder.configurations(runs.configurations)
+        accelerated = np.array([[is_accelerated(machine)] for machine in runs.machines], np.float64)
         blocks = {
-            "configuration": encoder.configurations(runs.configurations),
+            "configuration": columns,
             "meta": np.array([metas[key] for key in runs.tasks]),
             "dataset": _one_hot(runs.tasks),
             "machine": _one_hot(runs.machines),
         }
+        if np.ptp(accelerated):
+            blocks |= {"accelerator": accelerated, "accelerated": accelerated * columns}
         design = np.column_stack(list(blocks.values()))
         precision = np.concatenate([np.full(b.shape[1], (_NOISE / _PRIOR[name]) ** 2) for name, b in blocks.items()])
         log_seconds = np.log([values.mean() for values in runs.values])
@@ -77,19 +88,28 @@ class CostPredictor:
         centred = design - center
         solution = np.linalg.solve(centred.T @ centred + np.diag(precision), centred.T @ (log_seconds - mean))
         count = len(encoder.kept) + len(encoder.meta_names)
+        added = slice(design.shape[1] - (1 + columns.shape[1] if np.ptp(accelerated) else 0), None)
         return cls(
             encoder=encoder,
-            intercept=float(mean - center[:count] @ solution[:count]),
+            intercept=float(mean - center[:count] @ solution[:count] - center[added] @ solution[added]),
             coefficients=tuple(solution[:count].tolist()),
+            accelerated=tuple(solution[added].tolist()),
             lineage=lineage,
         )
 
-    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration]) -> Array:
+    def predict(
+        self,
+        meta_features: Mapping[str, float],
+        configurations: Sequence[Configuration],
+        *,
+        accelerated: bool = False,
+    ) -> Array:
         """Return the seconds that an epoch of each configuration takes, validation included, `n`.
 
         Args:
             meta_features: Those of the dataset; missing ones count as average.
             configurations: The candidates, `n`.
+            accelerated: Whether they are trained on an accelerator.
 
         Raises:
             PredictorError: a configuration is of another space.
@@ -97,7 +117,10 @@ class CostPredictor:
         columns = self.encoder.configurations(configurations)
         meta = self.encoder.meta_features(meta_features)
         own, others = np.split(np.array(self.coefficients), [columns.shape[1]])
-        seconds: Array = self.factor * np.exp(self.intercept + columns @ own + meta @ others)
+        intercept = self.intercept
+        if accelerated and self.accelerated:
+            intercept, own = intercept + self.accelerated[0], own + self.accelerated[1:]
+        seconds: Array = self.factor * np.exp(intercept + columns @ own + meta @ others)
         return seconds
 
     def calibrate(self, meta_features: Mapping[str, float], observed: Sequence[tuple[Configuration, float]]) -> Self:
@@ -124,8 +147,11 @@ class CostPredictor:
             "factor": self.factor,
             "lineage": self.lineage.to_dict(),
         }
-        coefficients = torch.tensor(self.coefficients, dtype=torch.float64)
-        save_parts(folder, kind=_KIND, tensors={"coefficients": coefficients}, document=document)
+        tensors = {
+            "coefficients": torch.tensor(self.coefficients, dtype=torch.float64),
+            "accelerated": torch.tensor(self.accelerated, dtype=torch.float64),
+        }
+        save_parts(folder, kind=_KIND, tensors=tensors, document=document)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -135,10 +161,12 @@ class CostPredictor:
             PredictorError: there is none in `folder`, or it is damaged.
         """
         tensors, document = load_parts(folder, kind=_KIND)
+        none = torch.zeros(0)  # in files from before there were any
         return cls(
             encoder=Encoder.from_dict(document["encoder"]),
             intercept=document["intercept"],
             coefficients=tuple(tensors["coefficients"].tolist()),
+            accelerated=tuple(tensors.get("accelerated", none).tolist()),
             factor=document["factor"],
             lineage=Lineage.from_dict(document["lineage"]),
         )

@@ -14,6 +14,7 @@ from scipy.stats import norm, spearmanr
 from qttseg.errors import PredictorError
 from qttseg.metadata.datasets import Identity
 from qttseg.metadata.queries import TrainingSet
+from qttseg.metadata.runs import is_accelerated
 from qttseg.metadata.sketches import with_twins
 from qttseg.predictors.cost import CostPredictor
 from qttseg.predictors.interface import PartialCurve, PerformanceModel, Prediction
@@ -177,7 +178,11 @@ def _fold(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) 
             levels[seen] = quantile_levels(prediction, truth)
     timed = TrainingRuns.with_seconds(own, fewest=1)
     seconds = np.array([values.mean() for values in timed.values])
-    predicted = cost.predict(meta_features, timed.configurations)
+    predicted = np.where(
+        [is_accelerated(machine) for machine in timed.machines],
+        cost.predict(meta_features, timed.configurations, accelerated=True),
+        cost.predict(meta_features, timed.configurations),
+    )
     return Fold(
         dataset=own.datasets[0],
         runs=len(runs.values),

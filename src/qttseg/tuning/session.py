@@ -173,9 +173,10 @@ def tune(
     workbench = Workbench.prepare(dataset, protocol, base, seed=seed, split=split, execution=execution or WHOLE_BATCHES)
     reading = (clock() - reading) / len(split.train + split.validation)
     notes = [] if predictors is None else _notes(predictors, base, protocol, space)
+    accelerated = base.device.type != "cpu"
     search = LiveSearch(
         workbench,
-        lambda: _tuner(dataset, split, protocol, points, predictors, policy, seed, notes),
+        lambda: _tuner(dataset, split, protocol, points, predictors, policy, seed, notes, accelerated=accelerated),
         seed=seed,
         budget=budget,
         deadline=Deadline(at=started + budget, clock=clock),
@@ -232,6 +233,8 @@ def _tuner(
     change: Callable[[Policy], Policy],
     seed: int,
     notes: list[str],
+    *,
+    accelerated: bool,
 ) -> Tuner:
     """Return the tuner; meta-features are measured on training and validation images, where they are needed.
 
@@ -259,7 +262,7 @@ def _tuner(
         candidates,
         change(policy),
         max_epochs=protocol.epochs,
-        predicted=predicted_seconds(predictors.cost, meta_features, candidates),
+        predicted=predicted_seconds(predictors.cost, meta_features, candidates, accelerated=accelerated),
     )
 
 

@@ -27,9 +27,9 @@ class Cost(Protocol):
     """What the tuner needs of a cost predictor."""
 
     def predict(
-        self, meta_features: Mapping[str, float], configurations: Sequence[Configuration]
+        self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], *, accelerated: bool = False
     ) -> NDArray[np.float64]:
-        """Return the seconds that an epoch of each configuration takes, shape (n,)."""
+        """Return the seconds that an epoch of each configuration takes, on an accelerator or not, shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +65,14 @@ class Incumbent:
 
 
 def predicted_seconds(
-    cost: Cost, meta_features: Mapping[str, float], candidates: Sequence[Configuration]
+    cost: Cost, meta_features: Mapping[str, float], candidates: Sequence[Configuration], *, accelerated: bool = False
 ) -> NDArray[np.float64]:
-    """Return the predicted seconds of an epoch of each candidate, shape (n,).
+    """Return the predicted seconds of an epoch of each candidate, on an accelerator or not, shape (n,).
 
     Raises:
         PredictorError: the predictor returned something else.
     """
-    seconds = np.asarray(cost.predict(meta_features, candidates), dtype=np.float64)
+    seconds = np.asarray(cost.predict(meta_features, candidates, accelerated=accelerated), dtype=np.float64)
     if seconds.shape != (len(candidates),) or not (np.isfinite(seconds) & (seconds > 0)).all():
         raise PredictorError(
             f"the cost predictor returned {seconds.shape} values for {len(candidates)} candidates, or some "
