@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from qttseg.errors import ConfigurationError
 from qttseg.metadata.adapters import adapter_of, as_extended
 from qttseg.metadata.configurations import Configuration
+from qttseg.metadata.protocol import Protocol
+from qttseg.metadata.runs import LearningCurve, Outcome, Run
 from qttseg.pipelines.losses import LOSSES
-from qttseg.pipelines.spaces import search_space
+from qttseg.pipelines.spaces import as_extended_run, search_space
 
 values = st.dictionaries(
     st.text(min_size=1, max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
@@ -23,14 +25,15 @@ def test_the_papers_space_is_drawn_from_as_ever():
 
 def test_the_extended_space_has_parameters_where_their_adapter_does():
     space = search_space("extended")
-    assert space.id == "extended-v2"
+    assert space.id == "extended-v3"
     schedules = search_space("paper").size // 7  # one way without LoRA, six ways with it
-    assert space.size == schedules * (1 + 6 + 4 + 4 * 4 * 3 + 6 * 4) * 2 * 3
+    assert space.size == schedules * (1 + 6 + 12 + 12 * 4 * 3 + 6 * 12) * 2 * 3
     for configuration in space.sample(100, seed=0):
         space.validate(configuration)
         adapter = adapter_of(configuration)
         assert ("lora_rank" in configuration) == ("lora_dropout" in configuration) == adapter.lora
-        assert ("plm_depth" in configuration) == ("plm_dense" in configuration) == adapter.learner
+        for part in ("plm_depth", "plm_dense", "plm_class"):
+            assert (part in configuration) == adapter.learner
         assert ("pmm_weight" in configuration) == ("pmm_points" in configuration) == adapter.matcher
         assert configuration["loss"] in LOSSES
         with pytest.raises(ConfigurationError, match="no parameter"):
@@ -45,6 +48,32 @@ def test_all_of_the_papers_space_lies_in_the_extended_one():
         assert adapter_of(point) == adapter_of(configuration)
         shared = {name: value for name, value in configuration.items() if name != "lora"}
         assert shared.items() <= point.items()
+
+
+def test_runs_of_its_last_version_lie_in_it_with_learners_that_were_not_told_the_class():
+    space = search_space("extended")
+    for adapter in ("plm", "lora"):
+        now = space.sample(1, seed=3, where={"adapter": adapter})[0]
+        before = Configuration({name: value for name, value in now.items() if name != "plm_class"})
+        curve = LearningCurve(run=run_of(before, "extended-v2"), outcome=Outcome.FAILED)
+        run = as_extended_run(curve).run
+        assert run.space == space.id
+        assert run.configuration.get("plm_class") == (0 if adapter == "plm" else None)
+        assert before.items() <= run.configuration.items()
+    with pytest.raises(ConfigurationError, match="only runs of paper-v1 and extended-v2 are points of extended-v3"):
+        as_extended_run(LearningCurve(run=run_of(before, "mine-v1"), outcome=Outcome.FAILED))
+
+
+def run_of(configuration: Configuration, space: str) -> Run:
+    return Run(
+        dataset="discs",
+        dataset_fingerprint="print",
+        configuration=configuration,
+        space=space,
+        protocol=Protocol(),
+        backbone="sam-nano",
+        backbone_fingerprint="weights",
+    )
 
 
 def test_an_unknown_adapter_is_named():

@@ -60,7 +60,9 @@ def import_(
     store: options.Store = options.STORE,
     extended: Annotated[
         bool,
-        typer.Option("--as-extended", help="Write runs of the paper's space as those of `extended`, which holds it."),
+        typer.Option(
+            "--as-extended", help="Write runs of the paper's space, or of extended-v2, as those of `extended` now."
+        ),
     ] = False,
 ) -> None:
     """Add the published meta-dataset's learning curves, or those of another store, to a store."""

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended, as_told
 from qttseg.metadata.configurations import PAPER_SPACE, SearchSpace
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ _LEARNING_RATES = (
     1e-5, 1.2e-5, 1.5e-5, 2e-5, 2.5e-5, 3.5e-5, 5e-5, 6e-5, 6.5e-5, 1e-4, 1.2e-4, 1.8e-4, 2.5e-4, 3.2e-4,
     4e-4, 4.8e-4, 5e-4, 5.5e-4, 8e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3, 7e-3,
 )  # fmt: skip
+_UNTOLD = "extended-v2"
+"""Id of the version of the space `extended` in which no prompt learner was told the class."""
+
 _SCHEDULES = ("cosine", "cosine_warm", "onecycle", "plateau", "poly", "step")
 
 
@@ -40,15 +43,22 @@ def search_space(name: str = "paper") -> SearchSpace:
 
 
 def as_extended_run(curve: LearningCurve) -> LearningCurve:
-    """Return a learning curve of the paper's search space as one of the space `extended`, which has all its points.
+    """Return a learning curve of the paper's space, or of `extended` in its last version, as one of `extended` now.
+
+    It has all points of both.
 
     Raises:
         ConfigurationError: it is of another space.
     """
     run, space = curve.run, search_space("extended")
-    if run.space != PAPER_SPACE:
-        raise ConfigurationError(f"only runs of {PAPER_SPACE} are points of {space.id}; one here is of {run.space}")
-    configuration = as_extended(run.configuration, prompt_noise=run.protocol.prompt_noise)
+    if run.space == PAPER_SPACE:
+        configuration = as_extended(run.configuration, prompt_noise=run.protocol.prompt_noise)
+    elif run.space == _UNTOLD:
+        configuration = as_told(run.configuration)
+    else:
+        raise ConfigurationError(
+            f"only runs of {PAPER_SPACE} and {_UNTOLD} are points of {space.id}; one here is of {run.space}"
+        )
     space.validate(configuration)
     return replace(curve, run=replace(run, configuration=configuration, space=space.id))
 
@@ -75,7 +85,11 @@ def _extended() -> SearchSpace:
     space = ConfigurationSpace(name="extended")
     adapter = Categorical("adapter", list(EXTENDED_ADAPTERS))
     lora = _lora_parts()
-    learner = [OrdinalHyperparameter("plm_depth", (1, 2)), Categorical("plm_dense", [0, 1], default=1)]
+    learner = [
+        OrdinalHyperparameter("plm_depth", (1, 2)),
+        OrdinalHyperparameter("plm_dense", (0, 1, 5), default_value=1),
+        Categorical("plm_class", [0, 1], default=1),
+    ]
     matching = [
         OrdinalHyperparameter("pmm_weight", (0.01, 0.03, 0.1, 0.3), default_value=0.1),
         OrdinalHyperparameter("pmm_points", (32, 64, 128), default_value=64),
@@ -90,7 +104,7 @@ def _extended() -> SearchSpace:
         *(InCondition(part, adapter, ["plm", "plm+pmm", "lora+plm"]) for part in learner),
         *(InCondition(part, adapter, ["plm+pmm"]) for part in matching),
     )
-    return SearchSpace(name="extended", version=2, space=space)
+    return SearchSpace(name="extended", version=3, space=space)
 
 
 def _lora_parts() -> list[Hyperparameter[Any, Any]]:
