@@ -74,3 +74,5 @@ def test_a_dataset_is_as_novel_as_it_lies_apart_from_all_known_ones(configuratio
     assert encoder.novelty({"images": 1e6}) > 1.5
     assert Encoder.from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
     assert Encoder.fit(configurations[:8], known[:2], epochs=5).novelty({"images": 1e9}) == 0
+    twice = Encoder.fit(configurations[:8], [*known, *known], epochs=5)
+    assert twice.novelty({"images": 1600.0}) == pytest.approx(encoder.novelty({"images": 1600.0}))

@@ -156,7 +156,7 @@ class Encoder:
 
         0 where that cannot be told: fewer than three training datasets, or no meta-feature in which they differ.
         """
-        known = np.array(self.datasets)
+        known = np.unique(np.array(self.datasets), axis=0)  # a dataset seen under several protocols is one
         if len(known) < 3 or not self.meta_names:
             return 0.0
         apart = np.linalg.norm(known[:, None] - known[None], axis=2) + np.diag(np.full(len(known), np.inf))
