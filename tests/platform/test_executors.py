@@ -27,7 +27,7 @@ def test_one_process_goes_dataset_by_dataset(make_run: MakeRun):
     assert made == [True]
 
 
-def test_what_goes_wrong_becomes_an_outcome_of_its_own_run_only(make_run: MakeRun):
+def test_what_goes_wrong_becomes_an_outcome_of_its_own_run_only(make_run: MakeRun, caplog):
     errors = {
         "value": ValueError("bad luck"),
         "memory": MemoryError(),
@@ -52,3 +52,4 @@ def test_what_goes_wrong_becomes_an_outcome_of_its_own_run_only(make_run: MakeRu
         }
         assert curves["value"].reason == "ValueError: bad luck"
         assert curves["value"].finished_at > 0
+        assert ("a pack of 4" in caplog.text) == (size == 4)
