@@ -32,8 +32,8 @@ Gpus = Annotated[float, typer.Option(help="GPUs of each Ray worker; a fraction s
 Alike = Annotated[
     int,
     typer.Option(
-        help="How many of a dataset's configurations in a row differ in nothing that keeps them from one pack: GPUs want "
-        "as many as --pack where a space has many adapters."
+        help="Configurations drawn in a row for a dataset that fit in one pack (same modules, loss and shapes); on GPUs "
+        "give as many as --pack where a space has many adapters."
     ),
 ]
 Space = Annotated[str, typer.Option(help="Search space: paper, extended, or one of your own.")]

@@ -78,13 +78,15 @@ def adapter_of(configuration: Mapping[str, Value]) -> Adapter:
     return ADAPTERS[name]
 
 
-STRUCTURE = ("adapter", "lora", "full", "loss", "plm_depth", "plm_dense", "plm_class", "pmm_points")
+_SHAPES = ("loss", "plm_depth", "plm_dense", "plm_class", "pmm_points")
+
+STRUCTURE = ("adapter", "lora", "full", *_SHAPES)
 """Parameters that decide modules, loss and shapes."""
 
 
 def structure_of(configuration: Mapping[str, Value]) -> Hashable:
     """Return what configurations share that can be trained in one pack: the same modules, loss and shapes."""
-    return (adapter_of(configuration).name, *(configuration.get(part) for part in STRUCTURE[3:]))
+    return (adapter_of(configuration).name, *(configuration.get(part) for part in _SHAPES))
 
 
 def as_extended(configuration: Configuration, *, prompt_noise: int) -> Configuration:
