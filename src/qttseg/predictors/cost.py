@@ -35,9 +35,9 @@ _NOISE = 0.1
 class CostPredictor:
     """Seconds per epoch as a product of effects: of the configuration, of the dataset and of the machine.
 
-    What a configuration costs depends on the kind of machine (training the encoder takes four times as long as training the
-    decoder on a CPU, on a GPU not twice as long), so that its effects differ between accelerators and others where the training
-    data has both.
+    What a configuration costs depends on the kind of machine (with LoRA an epoch takes several times as long as without on a
+    CPU, on a GPU hardly longer), so that its effects differ between accelerators and others where the training data has both.
+
     A Bayesian linear model of the logarithm. Effects of single datasets and machines are estimated beside those of the
     meta-features, so that these have to explain only what they explain on several datasets; a new dataset or machine
     has the mean effect until `calibrate` learns better.
@@ -46,8 +46,8 @@ class CostPredictor:
         encoder: Columns of configurations and meta-features.
         intercept: Logarithm of the seconds of a mean configuration on a mean dataset and machine.
         coefficients: Of the encoded configuration, then of the meta-features.
-        accelerated: What an accelerator adds to the intercept, then to the coefficient of each column of a configuration;
-            empty where the training data does not tell.
+        accelerated: What an accelerator adds to the intercept, then to the coefficient of each column of a configuration; 0
+            where the training data does not tell, empty in files from before it was asked.
         factor: What `calibrate` found this machine and dataset to take, relative to the training data.
         lineage: The training data.
     """
@@ -73,26 +73,27 @@ class CostPredictor:
         metas = {key: encoder.meta_features(features) for key, features in runs.meta_features.items()}
         columns = encoder.configurations(runs.configurations)
         accelerated = np.array([[is_accelerated(machine)] for machine in runs.machines], np.float64)
+        if accelerated.all():
+            accelerated[:] = 0.0  # nothing to tell them from
         blocks = {
             "configuration": columns,
             "meta": np.array([metas[key] for key in runs.tasks]),
             "dataset": _one_hot(runs.tasks),
             "machine": _one_hot(runs.machines),
+            "accelerator": accelerated,
+            "accelerated": accelerated * columns,
         }
-        if np.ptp(accelerated):
-            blocks |= {"accelerator": accelerated, "accelerated": accelerated * columns}
         design = np.column_stack(list(blocks.values()))
         precision = np.concatenate([np.full(b.shape[1], (_NOISE / _PRIOR[name]) ** 2) for name, b in blocks.items()])
         log_seconds = np.log([values.mean() for values in runs.values])
         center, mean = design.mean(axis=0), log_seconds.mean()
         centred = design - center
         solution = np.linalg.solve(centred.T @ centred + np.diag(precision), centred.T @ (log_seconds - mean))
-        count = len(encoder.kept) + len(encoder.meta_names)
-        added = slice(design.shape[1] - (1 + columns.shape[1] if np.ptp(accelerated) else 0), None)
+        plain, added = slice(len(encoder.kept) + len(encoder.meta_names)), slice(-len(encoder.kept) - 1, None)
         return cls(
             encoder=encoder,
-            intercept=float(mean - center[:count] @ solution[:count] - center[added] @ solution[added]),
-            coefficients=tuple(solution[:count].tolist()),
+            intercept=float(mean - center[plain] @ solution[plain] - center[added] @ solution[added]),
+            coefficients=tuple(solution[plain].tolist()),
             accelerated=tuple(solution[added].tolist()),
             lineage=lineage,
         )
