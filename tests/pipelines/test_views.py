@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.prompts import class_prompts, draw_prompts, mask_boxes, scaled_prompts, true_boxes
-from qttseg.pipelines.views import draw_views, flip, square_image, square_labels, turn_images, turn_labels
+from qttseg.pipelines.views import Views, draw_views, square_image, square_labels, view_images, view_labels
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -81,8 +81,9 @@ def test_each_class_of_each_image_is_one_prompt():
 
 @given(st.integers(0, 1000), st.booleans(), st.booleans(), st.booleans())
 def test_only_what_is_switched_on_happens(seed, horizontal, vertical, rotate):
+    inner = torch.full((8, 2), 16)
     views = draw_views(
-        8, horizontal=horizontal, vertical=vertical, rotate=rotate, generator=torch.Generator().manual_seed(seed)
+        inner, horizontal=horizontal, vertical=vertical, rotate=rotate, generator=torch.Generator().manual_seed(seed)
     )
     assert not views.flips[:, 0].any() or horizontal
     assert not views.flips[:, 1].any() or vertical
@@ -90,24 +91,49 @@ def test_only_what_is_switched_on_happens(seed, horizontal, vertical, rotate):
     assert (views.turns.abs() <= math.radians(30)).all()
 
 
-def test_images_and_labels_are_flipped_alike_and_back():
-    batch = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
-    flips = torch.tensor([[True, False], [True, True]])
-    flipped = flip(batch, flips)
-    assert (flipped[0] == batch[0].flip(-1)).all()
-    assert (flipped[1] == batch[1].flip(-1, -2)).all()
-    assert (flip(flipped, flips) == batch).all()
+@settings(deadline=None)
+@given(sizes, st.integers(0, 99))
+def test_images_are_mirrored_where_they_lie(size, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    square, extent = square_image(image, 32)
+    rows, columns = extent.inner
+    labels = square_labels(image[..., 0] % 3, 32)
+    flips = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
+    views = Views(inner=torch.tensor([extent.inner] * 4), flips=flips, turns=torch.zeros(4))
+    images, maps = (
+        view_images(square.expand(4, -1, -1, -1).float(), views),
+        view_labels(labels.expand(4, -1, -1), views),
+    )
+    for seen, kept, dims in zip(images, maps, ([], [-1], [-2], [-1, -2]), strict=True):
+        assert (seen[:, :rows, :columns] == square[:, :rows, :columns].flip(dims)).all()
+        assert (kept[:rows, :columns] == labels[:rows, :columns].flip(dims)).all()
+        assert ((kept == 255) == (labels == 255)).all()
+    assert (view_images(images, views) == square).all()
 
 
-def test_a_turned_object_keeps_its_mask():
-    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    labels[0, 20:30, 15:50] = 1
-    image = (labels[:, None] * 2.0).expand(1, 3, 64, 64)
-    turned, kept = turn_images(image, torch.tensor([0.5])), turn_labels(labels, torch.tensor([0.5]))
+@pytest.mark.parametrize("inner", [(64, 64), (64, 40), (30, 64)])
+def test_a_turned_object_keeps_its_mask_and_its_place_about_the_middle_of_the_image(inner):
+    rows, columns = inner
+    labels = torch.full((1, 64, 64), 255, dtype=torch.uint8)
+    labels[0, :rows, :columns] = 0
+    labels[0, rows // 2 - 5 : rows // 2 + 5, columns // 2 - 12 : columns // 2 + 12] = 1
+    image = ((labels[:, None] == 1) * 2.0).expand(1, 3, 64, 64)
+    views = Views(inner=torch.tensor([inner]), flips=torch.zeros(1, 2, dtype=torch.bool), turns=torch.tensor([0.5]))
+    turned, kept = view_images(image, views), view_labels(labels, views)
     overlap = ((turned[0, 0] > 1) == (kept[0] == 1)).float().mean()
     assert overlap > 0.98
     assert (kept == 255).any()
-    assert int((kept == 1).sum()) == pytest.approx(350, rel=0.1)
+    assert int((kept == 1).sum()) == pytest.approx(240, rel=0.1)
+    middle = (kept[0] == 1).nonzero().float().mean(dim=0) + 0.5
+    assert middle.tolist() == pytest.approx([rows / 2, columns / 2], abs=0.5)
+    assert (kept != labels).any()
+
+
+def test_views_of_one_name_show_the_same():
+    flips = torch.tensor([[False, False], [True, False], [True, False]])
+    views = Views(inner=torch.tensor([[16, 16], [16, 16], [16, 9]]), flips=flips, turns=torch.zeros(3))
+    assert len(set(views.keys())) == 3
+    assert views.keys()[0] == Views.plain(1).keys()[0]
 
 
 @settings(deadline=None)

@@ -43,7 +43,7 @@ def draw_batch(workbench: Workbench, configuration: Configuration, indices: list
     protocol, device = workbench.protocol, workbench.backbone.device
     noise = float(configuration.get("prompt_noise", 0 if protocol.prompt == "point" else protocol.prompt_noise))
     views = draw_views(
-        len(indices),
+        workbench.inner[indices],
         horizontal=bool(configuration["horizontal_flip"]),
         vertical=bool(configuration["vertical_flip"]),
         rotate=bool(configuration["random_rotate"]),

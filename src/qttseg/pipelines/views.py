@@ -71,82 +71,96 @@ def square_labels(mask: NDArray[np.uint8], resolution: int) -> Tensor:
 class Views:
     """How each image of a batch is seen this time.
 
+    Images stay where they lie in their squares: a square flipped with its padding would show a narrow image on the side where
+    no image lies that is ever asked about.
+
     Attributes:
+        inner: b × 2: rows and columns of the square that each image fills; of no matter where it is seen as it is.
         flips: b × 2 booleans: mirrored left to right, mirrored top to bottom.
         turns: b angles in radians; 0 where an image is not turned.
     """
 
+    inner: Tensor
     flips: Tensor
     turns: Tensor
 
-    def __getitem__(self, which: slice | list[int]) -> Views:
+    def __getitem__(self, which: slice | list[int] | Tensor) -> Views:
         """Return the views of some of the images."""
-        return Views(flips=self.flips[which], turns=self.turns[which])
+        return Views(inner=self.inner[which], flips=self.flips[which], turns=self.turns[which])
 
     @classmethod
     def plain(cls, count: int) -> Self:
         """Return views that show `count` images as they are."""
-        return cls(flips=torch.zeros(count, 2, dtype=torch.bool), turns=torch.zeros(count))
+        whole, off = torch.zeros(count, 2, dtype=torch.long), torch.zeros(count, 2, dtype=torch.bool)
+        return cls(inner=whole, flips=off, turns=torch.zeros(count))
 
     def keys(self) -> list[str]:
-        """Return a short name for each view; two views of one name show the same."""
+        """Return a short name for each view; two views of one name show the same of an image."""
         return [
             f"{mirrored:d}{overturned:d}/{angle + 0.0:.9g}"  # no angle may come as -0.0
-            for (mirrored, overturned), angle in zip(self.flips.tolist(), self.turns.tolist(), strict=True)
+            + (f"/{rows}x{columns}" if mirrored or overturned or angle else "")
+            for (mirrored, overturned), angle, (rows, columns) in zip(
+                self.flips.tolist(), self.turns.tolist(), self.inner.tolist(), strict=True
+            )
         ]
 
 
-def draw_views(batch: int, *, horizontal: bool, vertical: bool, rotate: bool, generator: Generator) -> Views:
-    """Draw views: each augmentation that is on happens with probability one half (QTT-SEG, Table 3)."""
-    coins = torch.rand(batch, 3, generator=generator) < 0.5
-    angles = (torch.rand(batch, generator=generator) * 2 - 1) * math.radians(LARGEST_TURN)
+def draw_views(inner: Tensor, *, horizontal: bool, vertical: bool, rotate: bool, generator: Generator) -> Views:
+    """Draw a view of each image, of which `inner` (b × 2) tells the rows and columns that it fills of its square.
+
+    Each augmentation that is on happens with probability one half (QTT-SEG, Table 3).
+    """
+    coins = torch.rand(len(inner), 3, generator=generator) < 0.5
+    angles = (torch.rand(len(inner), generator=generator) * 2 - 1) * math.radians(LARGEST_TURN)
     flips = coins[:, :2] & torch.tensor([horizontal, vertical])
-    return Views(flips=flips, turns=angles * (coins[:, 2] & torch.tensor(rotate)))
+    return Views(inner=inner, flips=flips, turns=angles * (coins[:, 2] & torch.tensor(rotate)))
 
 
-def flip(batch: Tensor, flips: Tensor) -> Tensor:
-    """Return b × … × h × w tensors mirrored where `flips` (b × 2) says so."""
-    left_right, top_down = flips.to(batch.device).unbind(1)
-    shape = (-1,) + (1,) * (batch.dim() - 1)
-    batch = torch.where(left_right.view(shape), batch.flip(-1), batch)
-    return torch.where(top_down.view(shape), batch.flip(-2), batch)
+def flipped(batch: Tensor, views: Views) -> Tensor:
+    """Return b × … × r × r tensors, each mirrored within what its image fills where `views` says so."""
+    batch = batch.clone()
+    for square, flips, (rows, columns) in zip(batch, views.flips.tolist(), views.inner.tolist(), strict=True):
+        dims = [dim for dim, on in zip((-1, -2), flips, strict=True) if on]
+        if dims:
+            image = square[..., :rows, :columns]
+            image.copy_(image.flip(dims))
+    return batch
 
 
-def turn_images(images: Tensor, turns: Tensor) -> Tensor:
-    """Return normalised images (b × 3 × r × r) turned about the centre by `turns` radians; what enters is zero."""
-    grid = _turned_grid(images.shape, turns.to(images))
+def turn_images(images: Tensor, views: Views) -> Tensor:
+    """Return normalised images (b × 3 × r × r), each turned about its own centre; what enters is zero."""
+    grid = _turned_grid(images.shape, views, images.device)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def turn_labels(labels: Tensor, turns: Tensor) -> Tensor:
+def turn_labels(labels: Tensor, views: Views) -> Tensor:
     """Return label maps (b × r × r) turned like `turn_images`; what enters from outside is to be ignored."""
     counted = (IGNORE - labels).float()[:, None]
-    grid = _turned_grid(counted.shape, turns.to(counted))
+    grid = _turned_grid(counted.shape, views, counted.device)
     kept = F.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
     return (IGNORE - kept).to(labels.dtype)
 
 
-def _turned_grid(shape: torch.Size, turns: Tensor) -> Tensor:
-    cosine, sine, zero = turns.cos(), turns.sin(), torch.zeros_like(turns)
-    matrix = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
-    return F.affine_grid(matrix, list(shape), align_corners=False)
+def _turned_grid(shape: torch.Size, views: Views, device: torch.device) -> Tensor:
+    cosine, sine = views.turns.cos(), views.turns.sin()
+    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    centre = (views.inner.flip(1) / shape[-1] - 1)[..., None]  # x, y, from -1 to 1 over the square
+    return F.affine_grid(torch.cat([turn, centre - turn @ centre], 2).to(device), list(shape), align_corners=False)
 
 
 def view_images(images: Tensor, views: Views) -> Tensor:
     """Return normalised images (b × 3 × r × r) as `views` shows them."""
-    return _turn_some(flip(images, views.flips), views.turns, turn_images)
+    return _turn_some(flipped(images, views), views, turn_images)
 
 
 def view_labels(labels: Tensor, views: Views) -> Tensor:
     """Return label maps (b × r × r) as `views` shows them."""
-    return _turn_some(flip(labels, views.flips), views.turns, turn_labels)
+    return _turn_some(flipped(labels, views), views, turn_labels)
 
 
-def _turn_some(batch: Tensor, turns: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Turn what has an angle and leave the rest exactly as it is, so that one view always shows the same."""
-    turned = turns.to(batch.device) != 0
-    if not bool(turned.any()):
-        return batch
-    batch = batch.clone()
-    batch[turned] = turn(batch[turned], turns.to(batch.device)[turned])
+def _turn_some(batch: Tensor, views: Views, turn: Callable[[Tensor, Views], Tensor]) -> Tensor:
+    """Turn what has an angle, in place, and leave the rest exactly as it is, so that one view always shows the same."""
+    turned = views.turns != 0
+    if turned.any():
+        batch[turned] = turn(batch[turned], views[turned])
     return batch

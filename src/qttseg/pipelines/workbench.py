@@ -61,6 +61,7 @@ class Workbench:
         images: Training images, n × 3 × r × r, uint8.
         keys: Their names in the backbone's cache.
         labels: Their label maps on the square, n × r × r, uint8.
+        inner: Rows and columns of the square that each fills, n × 2.
         validation: The validation images.
         execution: How training steps are carried out.
     """
@@ -73,6 +74,7 @@ class Workbench:
     images: Tensor
     keys: list[str]
     labels: Tensor
+    inner: Tensor
     validation: Validation
     execution: Execution = WHOLE_BATCHES
 
@@ -94,7 +96,8 @@ class Workbench:
         """
         split = draw_split(dataset, protocol, seed=seed) if split is None else split
         train = [dataset[index] for index in split.train]
-        images = torch.stack([square_image(sample.image, backbone.resolution)[0] for sample in train])
+        squares = [square_image(sample.image, backbone.resolution) for sample in train]
+        images = torch.stack([square for square, _ in squares])
         labels = torch.stack([square_labels(sample.mask, backbone.resolution) for sample in train])
         validation = _validation(dataset, split.validation, protocol, backbone.resolution, seed)
         return cls(
@@ -106,6 +109,7 @@ class Workbench:
             images=images,
             keys=image_keys(images),
             labels=labels,
+            inner=torch.tensor([extent.inner for _, extent in squares]),
             validation=validation,
             execution=execution,
         )
