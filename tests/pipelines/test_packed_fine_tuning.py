@@ -64,8 +64,9 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
         ("plm", {"plm_dense": 5, "plm_class": 1}),
         ("plm+pmm", {}),
         ("lora+plm", {}),
+        ("plm", {"loss": "focal+dice+iou+map"}),
     ],
-    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm"],
+    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm", "label maps"],
 )
 @pytest.mark.parametrize("prompt", ["box", "point"])
 def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, more, prompt):

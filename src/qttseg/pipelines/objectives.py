@@ -42,13 +42,13 @@ class Objective:
             points=int(configuration["pmm_points"]) if matches else 0,
         )
 
-    def of_masks(self, decoded: Decoded, targets: Tensor, valid: Tensor) -> Tensor:
+    def of_masks(self, decoded: Decoded, targets: Tensor, valid: Tensor, owner: Tensor) -> Tensor:
         """Return the loss of each mask, p."""
-        return mask_loss(decoded.logits, decoded.guess, targets, valid, name=self.loss)
+        return mask_loss(decoded.logits, decoded.guess, targets, valid, owner, name=self.loss)
 
     def __call__(self, backbone: Backbone, decoded: Decoded, prompts: ClassPrompts) -> Tensor:
         """Return the loss of each prompt, p."""
-        loss = self.of_masks(decoded, prompts.targets, prompts.valid)
+        loss = self.of_masks(decoded, prompts.targets, prompts.valid, prompts.owner)
         if not self.points:
             return loss
         pairs = outline_pairs(decoded.logits[:, 0], prompts.targets, prompts.valid, count=self.points)

@@ -277,8 +277,8 @@ def _of_masks(
     """Return the loss, logits and features of one member."""
     embeddings = backbone.encode(inputs) if from_images else inputs
     decoded = backbone.decode(embeddings[prompts.owner], prompts.where, prompts.classes)
-    loss = (objective.of_masks(decoded, prompts.targets, prompts.valid) * prompts.share).sum()
-    return loss, decoded.logits, decoded.features
+    losses = objective.of_masks(decoded, prompts.targets, prompts.valid, prompts.owner)
+    return (losses * prompts.share).sum(), decoded.logits, decoded.features
 
 
 def _of_outlines(backbone: Backbone, features: Tensor, predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
