@@ -64,15 +64,15 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
         ("plm", {"plm_dense": 5, "plm_class": 1}),
         ("plm+pmm", {}),
         ("lora+plm", {}),
-        ("plm", {"loss": "focal+dice+iou+map"}),
+        ("plm", {"loss": "focal+dice+iou+map", "random_affine": 1, "color_jitter": 1}),
     ],
-    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm", "label maps"],
+    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm", "rich"],
 )
 @pytest.mark.parametrize("prompt", ["box", "point"])
 def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, more, prompt):
     drawn = search_space("extended").sample(3, seed=4, where={"adapter": adapter, "loss": "focal+dice+iou"})
-    shape = {"plm_depth": 1, "plm_dense": 1, "plm_class": 0, "pmm_points": 64, "lora_dropout": 0.0, **more}
-    configurations = [Configuration({**c, **{k: v for k, v in shape.items() if k in c}}) for c in drawn]
+    shape = {"plm_depth": 1, "plm_dense": 1, "plm_class": 0, "pmm_points": 64, "lora_dropout": 0.0}
+    configurations = [Configuration({**c, **{k: v for k, v in shape.items() if k in c}, **more}) for c in drawn]
     protocol = Protocol(images=8, validation_share=0.25, test_images=1, epochs=2, batch_size=3, prompt=prompt)
     bench = Workbench.prepare(discs(3), protocol, small_vit.remembering(), seed=0)
     pack = PackedFineTuning(bench, configurations, seed=3)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from qttseg.metadata.protocol import Protocol
 from qttseg.pipelines.prompts import class_prompts, draw_prompts, mask_boxes, scaled_prompts, true_boxes
-from qttseg.pipelines.views import Views, draw_views, square_image, square_labels, view_images, view_labels
+from qttseg.pipelines.views import FARTHEST, Views, draw_views, square_image, square_labels, view_images, view_labels
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -79,12 +80,20 @@ def test_each_class_of_each_image_is_one_prompt():
     assert prompts.targets.sum(dim=(1, 2)).tolist() == [12, 64]
 
 
-@given(st.integers(0, 1000), st.booleans(), st.booleans(), st.booleans())
-def test_only_what_is_switched_on_happens(seed, horizontal, vertical, rotate):
+@given(st.integers(0, 1000), *[st.booleans()] * 5)
+def test_only_what_is_switched_on_happens(seed, horizontal, vertical, rotate, moved, tinted):
+    switches = {"horizontal_flip": horizontal, "vertical_flip": vertical, "random_rotate": rotate}
+    more = {"random_affine": moved, "color_jitter": tinted}
     inner = torch.full((8, 2), 16)
-    views = draw_views(
-        inner, horizontal=horizontal, vertical=vertical, rotate=rotate, generator=torch.Generator().manual_seed(seed)
+    views, table3 = (
+        draw_views(inner, chosen, generator=torch.Generator().manual_seed(seed))
+        for chosen in (switches | more, switches)
     )
+    assert torch.equal(views.flips, table3.flips)
+    assert torch.equal(views.turns, table3.turns)
+    assert views.moves.any() == moved
+    assert views.tints.any() == tinted
+    assert (views.moves.abs() <= FARTHEST).all()
     assert not views.flips[:, 0].any() or horizontal
     assert not views.flips[:, 1].any() or vertical
     assert not views.turns.any() or rotate
@@ -99,7 +108,7 @@ def test_images_are_mirrored_where_they_lie(size, seed):
     rows, columns = extent.inner
     labels = square_labels(image[..., 0] % 3, 32)
     flips = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
-    views = Views(inner=torch.tensor([extent.inner] * 4), flips=flips, turns=torch.zeros(4))
+    views = replace(Views.plain(4), inner=torch.tensor([extent.inner] * 4), flips=flips)
     images, maps = (
         view_images(square.expand(4, -1, -1, -1).float(), views),
         view_labels(labels.expand(4, -1, -1), views),
@@ -118,7 +127,7 @@ def test_a_turned_object_keeps_its_mask_and_its_place_about_the_middle_of_the_im
     labels[0, :rows, :columns] = 0
     labels[0, rows // 2 - 5 : rows // 2 + 5, columns // 2 - 12 : columns // 2 + 12] = 1
     image = ((labels[:, None] == 1) * 2.0).expand(1, 3, 64, 64)
-    views = Views(inner=torch.tensor([inner]), flips=torch.zeros(1, 2, dtype=torch.bool), turns=torch.tensor([0.5]))
+    views = replace(Views.plain(1), inner=torch.tensor([inner]), turns=torch.tensor([0.5]))
     turned, kept = view_images(image, views), view_labels(labels, views)
     overlap = ((turned[0, 0] > 1) == (kept[0] == 1)).float().mean()
     assert overlap > 0.98
@@ -129,11 +138,42 @@ def test_a_turned_object_keeps_its_mask_and_its_place_about_the_middle_of_the_im
     assert (kept != labels).any()
 
 
+def test_a_moved_object_keeps_its_mask():
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels[:, :, 40:] = 255
+    labels[0, 22:42, 14:26] = 1  # about the middle of 64 × 40
+    image = ((labels[:, None] == 1) * 2.0).expand(1, 3, 64, 64)
+    moves = torch.tensor([[math.log(1.5), -0.1, 0.125]])  # 4 columns to the left, 8 rows down
+    views = replace(Views.plain(1), inner=torch.tensor([[64, 40]]), moves=moves)
+    moved, kept = view_images(image, views), view_labels(labels, views)
+    assert ((moved[0, 0] > 1) == (kept[0] == 1)).float().mean() > 0.98
+    rows, columns = (kept[0] == 1).nonzero().unbind(1)
+    assert len(rows) == pytest.approx(240 * 1.5**2, rel=0.05)
+    assert (rows.float().mean() + 0.5).item() == pytest.approx(32 + 8, abs=0.5)
+    assert (columns.float().mean() + 0.5).item() == pytest.approx(20 - 4, abs=0.5)
+
+
+def test_colours_change_where_there_is_an_image():
+    images = torch.tensor([1.0, -1.0, 0.5])[None, :, None, None].expand(2, 3, 16, 16)
+    tints = torch.tensor([[0.0] * 4, [math.log(2), 0.0, 0.0, 0.25]])
+    views = replace(Views.plain(2), inner=torch.tensor([[16, 9], [16, 9]]), tints=tints)
+    seen = view_images(images, views)
+    assert torch.equal(seen[0], images[0])
+    assert torch.equal(seen[1, ..., 9:], images[1, ..., 9:])
+    torch.testing.assert_close(seen[1, :, 3, 3], torch.tensor([2.25, -0.75, 0.75]))
+
+
 def test_views_of_one_name_show_the_same():
-    flips = torch.tensor([[False, False], [True, False], [True, False]])
-    views = Views(inner=torch.tensor([[16, 16], [16, 16], [16, 9]]), flips=flips, turns=torch.zeros(3))
-    assert len(set(views.keys())) == 3
+    plain = Views.plain(7)
+    views = replace(Views.plain(7), inner=torch.tensor([[16, 16]] * 2 + [[16, 9]] * 5))
+    views.flips[1:3, 0] = True
+    views.turns[3] = 0.5
+    views.moves[4, 0] = 0.5
+    views.moves[5, 1] = 0.5
+    views.tints[6, 0] = 0.5
+    assert len(set(views.keys())) == 7
     assert views.keys()[0] == Views.plain(1).keys()[0]
+    assert replace(plain, turns=torch.full((7,), -0.0)).keys() == Views.plain(7).keys()
 
 
 @settings(deadline=None)

@@ -42,13 +42,7 @@ def draw_batch(workbench: Workbench, configuration: Configuration, indices: list
     """
     protocol, device = workbench.protocol, workbench.backbone.device
     noise = float(configuration.get("prompt_noise", 0 if protocol.prompt == "point" else protocol.prompt_noise))
-    views = draw_views(
-        workbench.inner[indices],
-        horizontal=bool(configuration["horizontal_flip"]),
-        vertical=bool(configuration["vertical_flip"]),
-        rotate=bool(configuration["random_rotate"]),
-        generator=generator,
-    )
+    views = draw_views(workbench.inner[indices], configuration, generator=generator)
     prompts = class_prompts(
         view_labels(workbench.labels[indices].to(device), views),
         classes=len(workbench.dataset.classes),

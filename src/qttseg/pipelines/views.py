@@ -1,10 +1,10 @@
-"""Images as the backbone sees them: resized, padded to a square, flipped and turned."""
+"""Images as the backbone sees them: resized, padded to a square, flipped, turned, moved and tinted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
+from qttseg.metadata.configurations import Value
 from qttseg.metadata.datasets import IGNORE
 from qttseg.pipelines.pixels import PIXEL_MEAN
 
 _PADDING = tuple(round(value) for value in PIXEL_MEAN)
 LARGEST_TURN = 30.0
 """Degrees; the published code's rotation reaches this far to either side."""
+
+FARTHEST = 0.06
+"""Share of its sides by which an image is moved at most, and the logarithm of the zoom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,42 +82,66 @@ class Views:
         inner: b × 2: rows and columns of the square that each image fills; of no matter where it is seen as it is.
         flips: b × 2 booleans: mirrored left to right, mirrored top to bottom.
         turns: b angles in radians; 0 where an image is not turned.
+        moves: b × 3: logarithm of the zoom, and shares of its sides by which an image is moved to the right and down.
+        tints: b × 4: logarithms by which the colours' distances from SAM's mean are stretched, and what is then added to all
+            of them, in standard deviations.
     """
 
     inner: Tensor
     flips: Tensor
     turns: Tensor
+    moves: Tensor
+    tints: Tensor
 
     def __getitem__(self, which: slice | list[int] | Tensor) -> Views:
         """Return the views of some of the images."""
-        return Views(inner=self.inner[which], flips=self.flips[which], turns=self.turns[which])
+        return Views(**{name: tensor[which] for name, tensor in vars(self).items()})
 
     @classmethod
     def plain(cls, count: int) -> Self:
         """Return views that show `count` images as they are."""
-        whole, off = torch.zeros(count, 2, dtype=torch.long), torch.zeros(count, 2, dtype=torch.bool)
-        return cls(inner=whole, flips=off, turns=torch.zeros(count))
+        return cls(
+            inner=torch.zeros(count, 2, dtype=torch.long),
+            flips=torch.zeros(count, 2, dtype=torch.bool),
+            turns=torch.zeros(count),
+            moves=torch.zeros(count, 3),
+            tints=torch.zeros(count, 4),
+        )
+
+    @property
+    def moved(self) -> Tensor:
+        """Whether each image is turned, zoomed or moved: b booleans."""
+        return (self.turns != 0) | self.moves.any(dim=1)
 
     def keys(self) -> list[str]:
         """Return a short name for each view; two views of one name show the same of an image."""
-        return [
-            f"{mirrored:d}{overturned:d}/{angle + 0.0:.9g}"  # no angle may come as -0.0
-            + (f"/{rows}x{columns}" if mirrored or overturned or angle else "")
-            for (mirrored, overturned), angle, (rows, columns) in zip(
-                self.flips.tolist(), self.turns.tolist(), self.inner.tolist(), strict=True
-            )
-        ]
+        numbers = torch.cat([self.turns[:, None], self.moves, self.tints], dim=1) + 0.0  # none may come as -0.0
+        names = []
+        for flips, own, inner in zip(self.flips.tolist(), numbers.tolist(), self.inner.tolist(), strict=True):
+            seen = [f"{flips[0]:d}{flips[1]:d}", *(f"{number:.9g}" for number in (own if any(own[1:]) else own[:1]))]
+            names.append("/".join([*seen, *map(str, inner)] if any(flips) or any(own) else seen))
+        return names
 
 
-def draw_views(inner: Tensor, *, horizontal: bool, vertical: bool, rotate: bool, generator: Generator) -> Views:
+def draw_views(inner: Tensor, configuration: Mapping[str, Value], *, generator: Generator) -> Views:
     """Draw a view of each image, of which `inner` (b × 2) tells the rows and columns that it fills of its square.
 
-    Each augmentation that is on happens with probability one half (QTT-SEG, Table 3).
+    Flips and turns that are on happen with probability one half (QTT-SEG, Table 3). What is not of that table happens always,
+    by more or less: `random_affine` moves and zooms images by up to `FARTHEST`, `color_jitter` changes their colours.
     """
-    coins = torch.rand(len(inner), 3, generator=generator) < 0.5
-    angles = (torch.rand(len(inner), generator=generator) * 2 - 1) * math.radians(LARGEST_TURN)
-    flips = coins[:, :2] & torch.tensor([horizontal, vertical])
-    return Views(inner=inner, flips=flips, turns=angles * (coins[:, 2] & torch.tensor(rotate)))
+    count = len(inner)
+    coins = torch.rand(count, 3, generator=generator) < 0.5
+    angles = (torch.rand(count, generator=generator) * 2 - 1) * math.radians(LARGEST_TURN)
+    on = torch.tensor([bool(configuration[name]) for name in ("horizontal_flip", "vertical_flip", "random_rotate")])
+    flips, turned = (coins & on).split([2, 1], dim=1)
+    views = replace(Views.plain(count), inner=inner, flips=flips, turns=angles * turned[:, 0])
+    if configuration.get("random_affine"):
+        views = replace(views, moves=FARTHEST * (torch.rand(count, 3, generator=generator) * 2 - 1))
+    if configuration.get("color_jitter"):
+        drawn = torch.rand(count, 5, generator=generator) * 2 - 1
+        contrast, tint, brightness = drawn.split([1, 3, 1], dim=1)
+        views = replace(views, tints=torch.cat([0.2 * contrast + 0.1 * tint, 0.3 * brightness], dim=1))
+    return views
 
 
 def flipped(batch: Tensor, views: Views) -> Tensor:
@@ -127,40 +155,54 @@ def flipped(batch: Tensor, views: Views) -> Tensor:
     return batch
 
 
-def turn_images(images: Tensor, views: Views) -> Tensor:
-    """Return normalised images (b × 3 × r × r), each turned about its own centre; what enters is zero."""
-    grid = _turned_grid(images.shape, views, images.device)
+def tinted(images: Tensor, views: Views) -> Tensor:
+    """Return normalised images (b × 3 × r × r) in other colours; padding stays as it is."""
+    images = images.clone()
+    for square, (*stretches, added), (rows, columns) in zip(
+        images, views.tints.tolist(), views.inner.tolist(), strict=True
+    ):
+        image = square[:, :rows, :columns]
+        image.mul_(image.new_tensor(stretches).exp()[:, None, None]).add_(added)
+    return images
+
+
+def move_images(images: Tensor, views: Views) -> Tensor:
+    """Return normalised images (b × 3 × r × r), each turned and zoomed about its centre, then moved; what enters is zero."""
+    grid = _moved_grid(images.shape, views, images.device)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def turn_labels(labels: Tensor, views: Views) -> Tensor:
-    """Return label maps (b × r × r) turned like `turn_images`; what enters from outside is to be ignored."""
+def move_labels(labels: Tensor, views: Views) -> Tensor:
+    """Return label maps (b × r × r) moved like `move_images`; what enters from outside is to be ignored."""
     counted = (IGNORE - labels).float()[:, None]
-    grid = _turned_grid(counted.shape, views, counted.device)
+    grid = _moved_grid(counted.shape, views, counted.device)
     kept = F.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
     return (IGNORE - kept).to(labels.dtype)
 
 
-def _turned_grid(shape: torch.Size, views: Views, device: torch.device) -> Tensor:
+def _moved_grid(shape: torch.Size, views: Views, device: torch.device) -> Tensor:
     cosine, sine = views.turns.cos(), views.turns.sin()
     turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    centre = (views.inner.flip(1) / shape[-1] - 1)[..., None]  # x, y, from -1 to 1 over the square
-    return F.affine_grid(torch.cat([turn, centre - turn @ centre], 2).to(device), list(shape), align_corners=False)
+    turn = turn / views.moves[:, :1, None].exp()
+    sides = (views.inner.flip(1) / shape[-1])[..., None]  # width, height; the square reaches from -1 to 1
+    centre, shift = sides - 1, 2 * sides * views.moves[:, 1:, None]
+    matrix = torch.cat([turn, centre - turn @ (centre + shift)], 2)
+    return F.affine_grid(matrix.to(device), list(shape), align_corners=False)
 
 
 def view_images(images: Tensor, views: Views) -> Tensor:
     """Return normalised images (b × 3 × r × r) as `views` shows them."""
-    return _turn_some(flipped(images, views), views, turn_images)
+    images = flipped(images, views)
+    return _move_some(tinted(images, views) if views.tints.any() else images, views, move_images)
 
 
 def view_labels(labels: Tensor, views: Views) -> Tensor:
     """Return label maps (b × r × r) as `views` shows them."""
-    return _turn_some(flipped(labels, views), views, turn_labels)
+    return _move_some(flipped(labels, views), views, move_labels)
 
 
-def _turn_some(batch: Tensor, views: Views, turn: Callable[[Tensor, Views], Tensor]) -> Tensor:
-    """Turn what has an angle, in place, and leave the rest exactly as it is, so that one view always shows the same."""
-    turned = views.turns != 0
-    if turned.any():
-        batch[turned] = turn(batch[turned], views[turned])
+def _move_some(batch: Tensor, views: Views, move: Callable[[Tensor, Views], Tensor]) -> Tensor:
+    """Move what is not to stay, in place, and leave the rest exactly as it is, so that one view always shows the same."""
+    if views.moved.any():
+        batch[views.moved] = move(batch[views.moved], views[views.moved])
     return batch

@@ -91,10 +91,10 @@ def test_prompts_of_a_question_are_drawn_once(discs: Callable[[int], Dataset]) -
     assert 0 < np.abs(np.subtract(exact, moved)).max() <= 0.2 * 20
 
 
-def test_each_method_is_trained_alike_but_for_what_is_trained_its_loss_and_the_rate_of_class_plm() -> None:
+def test_each_method_is_trained_alike_but_for_what_is_trained_how_richly_and_the_rate_of_class_plm() -> None:
     common = {key: plans.CONFIGURATIONS["sam-f"][key] for key in ("sched", "weight_decay", "horizontal_flip")}
     assert all(common.items() <= dict(c).items() for c in plans.CONFIGURATIONS.values())
     faster = {name for name, c in plans.CONFIGURATIONS.items() if c["lr"] != plans.CONFIGURATIONS["sam-f"]["lr"]}
-    assert faster == {"plm-class", "plm-class+pmm", "plm-class-map", "plm-class-map+pmm", "lora+plm-class-map"}
-    mapped = {name for name, c in plans.CONFIGURATIONS.items() if c["loss"] != plans.CONFIGURATIONS["sam-f"]["loss"]}
-    assert mapped == {name for name in plans.CONFIGURATIONS if "-map" in name}
+    assert faster == {"plm-class", "plm-class+pmm", "plm-class-rich", "plm-class-rich+pmm", "lora+plm-class-rich"}
+    rich = {name for name, c in plans.CONFIGURATIONS.items() if c["loss"] != plans.CONFIGURATIONS["sam-f"]["loss"]}
+    assert rich == {name for name in plans.CONFIGURATIONS if "-rich" in name}

@@ -21,7 +21,7 @@ _COMMON: Mapping[str, Value] = {
 _PLM: Mapping[str, Value] = {**_COMMON, "adapter": "plm", "plm_depth": 1}
 _PMM: Mapping[str, Value] = {"adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 64}
 _CLASS: Mapping[str, Value] = {"plm_dense": 5, "plm_class": 1}
-_MAP: Mapping[str, Value] = {"loss": "focal+dice+iou+map"}
+_RICH: Mapping[str, Value] = {"loss": "focal+dice+iou+map", "random_affine": 1, "color_jitter": 1}
 _LORA: Mapping[str, Value] = {**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "sam-f": Configuration({**_COMMON, "adapter": "decoder"}),
@@ -33,10 +33,10 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
     "plm-class": Configuration({**_PLM, **_CLASS, "lr": 3e-3}),
     "plm-class+pmm": Configuration({**_PLM, **_PMM, **_CLASS, "lr": 3e-3}),
     "lora+plm-class": Configuration({**_LORA, **_PLM, **_CLASS, "adapter": "lora+plm"}),
-    "sam-f-map": Configuration({**_COMMON, **_MAP, "adapter": "decoder"}),
-    "plm-class-map": Configuration({**_PLM, **_CLASS, **_MAP, "lr": 3e-3}),
-    "plm-class-map+pmm": Configuration({**_PLM, **_PMM, **_CLASS, **_MAP, "lr": 3e-3}),
-    "lora+plm-class-map": Configuration({**_LORA, **_PLM, **_CLASS, **_MAP, "adapter": "lora+plm", "lr": 2e-3}),
+    "sam-f-rich": Configuration({**_COMMON, **_RICH, "adapter": "decoder"}),
+    "plm-class-rich": Configuration({**_PLM, **_CLASS, **_RICH, "lr": 3e-3}),
+    "plm-class-rich+pmm": Configuration({**_PLM, **_PMM, **_CLASS, **_RICH, "lr": 3e-3}),
+    "lora+plm-class-rich": Configuration({**_LORA, **_PLM, **_CLASS, **_RICH, "adapter": "lora+plm", "lr": 2e-3}),
 }
 """How each method is trained: alike, but for what is trained, and for three times the learning rate of class PLM alone."""
 

@@ -26,15 +26,15 @@ METHODS = {
     "plm-class": "class PLM",
     "plm-class+pmm": "class PLM + PMM",
     "lora+plm-class": "LoRA + class PLM",
-    "sam-f-map": "SAM-F, label maps",
-    "plm-class-map": "class PLM, label maps",
-    "plm-class-map+pmm": "class PLM + PMM, label maps",
-    "lora+plm-class-map": "LoRA + class PLM, label maps",
+    "sam-f-rich": "SAM-F, rich",
+    "plm-class-rich": "class PLM, rich",
+    "plm-class-rich+pmm": "class PLM + PMM, rich",
+    "lora+plm-class-rich": "LoRA + class PLM, rich",
 }
 """How the paper writes the methods: untuned, untuned with the best of three masks by true IoU, decoder fine-tuned,
 prompt learning without and with point matching; then LoRA, prompt learning that reaches the dense prompt, too, and such that
-is also told which class a prompt is for, alone and on top of LoRA; and some of these trained for the label maps that masks of
-an image make together. Others stand under their own name, behind these."""
+is also told which class a prompt is for, alone and on top of LoRA; and some of these trained richly: for the label maps that
+masks of an image make together, on images moved and tinted. Others stand under their own name, behind these."""
 
 
 def title_of(method: str) -> str:
