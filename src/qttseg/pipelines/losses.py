@@ -78,7 +78,7 @@ def label_map_loss(logits: Tensor, target: Tensor, valid: Tensor, owner: Tensor)
 
 def _summed(peers: Tensor, maps: Tensor) -> Tensor:
     """Return, for each mask, the sum of p × h × w maps over its peers (p × p)."""
-    return (peers @ maps.flatten(1)).unflatten(1, maps.shape[1:])
+    return (peers @ maps.flatten(1)).unflatten(1, maps.shape[1:])  # type: ignore[no-any-return]
 
 
 def true_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
