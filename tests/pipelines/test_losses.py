@@ -9,7 +9,7 @@ TARGET = torch.zeros(1, 16, 16)
 TARGET[:, 4:12, 4:12] = 1
 VALID = torch.ones_like(TARGET)
 OWNER = torch.zeros(1, dtype=torch.long)
-RIGHT = (torch.nn.functional.max_pool2d(TARGET, 2)[:, None] - 0.5) * 20
+RIGHT = (F.max_pool2d(TARGET, 2)[:, None] - 0.5) * 20
 
 
 @pytest.mark.parametrize("name", LOSSES)

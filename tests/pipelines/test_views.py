@@ -164,7 +164,6 @@ def test_colours_change_where_there_is_an_image():
 
 
 def test_views_of_one_name_show_the_same():
-    plain = Views.plain(7)
     views = replace(Views.plain(7), inner=torch.tensor([[16, 16]] * 2 + [[16, 9]] * 5))
     views.flips[1:3, 0] = True
     views.turns[3] = 0.5
@@ -173,7 +172,7 @@ def test_views_of_one_name_show_the_same():
     views.tints[6, 0] = 0.5
     assert len(set(views.keys())) == 7
     assert views.keys()[0] == Views.plain(1).keys()[0]
-    assert replace(plain, turns=torch.full((7,), -0.0)).keys() == Views.plain(7).keys()
+    assert replace(Views.plain(7), turns=torch.full((7,), -0.0)).keys() == Views.plain(7).keys()
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -24,6 +24,9 @@ LARGEST_TURN = 30.0
 
 FARTHEST = 0.06
 """Share of its sides by which an image is moved at most, and the logarithm of the zoom."""
+
+CONTRAST, TINT, BRIGHTNESS = 0.2, 0.1, 0.3
+"""At most: logarithms by which all colours and each are stretched, and what is added in standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +111,6 @@ class Views:
             tints=torch.zeros(count, 4),
         )
 
-    @property
-    def moved(self) -> Tensor:
-        """Whether each image is turned, zoomed or moved: b booleans."""
-        return (self.turns != 0) | self.moves.any(dim=1)
-
     def keys(self) -> list[str]:
         """Return a short name for each view; two views of one name show the same of an image."""
         numbers = torch.cat([self.turns[:, None], self.moves, self.tints], dim=1) + 0.0  # none may come as -0.0
@@ -140,69 +138,64 @@ def draw_views(inner: Tensor, configuration: Mapping[str, Value], *, generator: 
     if configuration.get("color_jitter"):
         drawn = torch.rand(count, 5, generator=generator) * 2 - 1
         contrast, tint, brightness = drawn.split([1, 3, 1], dim=1)
-        views = replace(views, tints=torch.cat([0.2 * contrast + 0.1 * tint, 0.3 * brightness], dim=1))
+        views = replace(views, tints=torch.cat([CONTRAST * contrast + TINT * tint, BRIGHTNESS * brightness], dim=1))
     return views
 
 
-def flipped(batch: Tensor, views: Views) -> Tensor:
-    """Return b × … × r × r tensors, each mirrored within what its image fills where `views` says so."""
-    batch = batch.clone()
+def view_images(images: Tensor, views: Views) -> Tensor:
+    """Return normalised images (b × 3 × r × r) as `views` shows them; what enters from outside is SAM's mean colour."""
+    seen = images.clone()
+    _flip(seen, views)
+    _tint(seen, views)
+    _move(seen, views, "bilinear")
+    return seen
+
+
+def view_labels(labels: Tensor, views: Views) -> Tensor:
+    """Return label maps (b × r × r) as `views` shows them; what enters from outside is to be ignored."""
+    seen = IGNORE - labels
+    _flip(seen, views)
+    _move(seen, views, "nearest")
+    return IGNORE - seen
+
+
+def _flip(batch: Tensor, views: Views) -> None:
+    """Mirror b × … × r × r tensors in place, each within what its image fills."""
     for square, flips, (rows, columns) in zip(batch, views.flips.tolist(), views.inner.tolist(), strict=True):
         dims = [dim for dim, on in zip((-1, -2), flips, strict=True) if on]
         if dims:
             image = square[..., :rows, :columns]
             image.copy_(image.flip(dims))
-    return batch
 
 
-def tinted(images: Tensor, views: Views) -> Tensor:
-    """Return normalised images (b × 3 × r × r) in other colours; padding stays as it is."""
-    images = images.clone()
-    for square, (*stretches, added), (rows, columns) in zip(
-        images, views.tints.tolist(), views.inner.tolist(), strict=True
-    ):
-        image = square[:, :rows, :columns]
-        image.mul_(image.new_tensor(stretches).exp()[:, None, None]).add_(added)
-    return images
+def _tint(images: Tensor, views: Views) -> None:
+    """Change the colours of b × 3 × r × r images in place; padding stays as it is."""
+    for square, tint, (rows, columns) in zip(images, views.tints.tolist(), views.inner.tolist(), strict=True):
+        if any(tint):
+            *stretches, added = tint
+            square[:, :rows, :columns].mul_(square.new_tensor(stretches).exp()[:, None, None]).add_(added)
 
 
-def move_images(images: Tensor, views: Views) -> Tensor:
-    """Return normalised images (b × 3 × r × r), each turned and zoomed about its centre, then moved; what enters is zero."""
-    grid = _moved_grid(images.shape, views, images.device)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _move(batch: Tensor, views: Views, mode: str) -> None:
+    """Turn and zoom b × … × r × r tensors about the centres of their images, then move them, in place; zero enters.
+
+    What stays is left exactly as it is, so that one view always shows the same.
+    """
+    moved = (views.turns != 0) | views.moves.any(dim=1)
+    if not moved.any():
+        return
+    side = batch.shape[-1]
+    squares = batch[moved].float().view(int(moved.sum()), -1, side, side)
+    grid = _moved_grid(squares.shape, views[moved]).to(squares.device)
+    seen = F.grid_sample(squares, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    batch[moved] = seen.view_as(batch[moved]).to(batch.dtype)
 
 
-def move_labels(labels: Tensor, views: Views) -> Tensor:
-    """Return label maps (b × r × r) moved like `move_images`; what enters from outside is to be ignored."""
-    counted = (IGNORE - labels).float()[:, None]
-    grid = _moved_grid(counted.shape, views, counted.device)
-    kept = F.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
-    return (IGNORE - kept).to(labels.dtype)
-
-
-def _moved_grid(shape: torch.Size, views: Views, device: torch.device) -> Tensor:
+def _moved_grid(shape: torch.Size, views: Views) -> Tensor:
     cosine, sine = views.turns.cos(), views.turns.sin()
     turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     turn = turn / views.moves[:, :1, None].exp()
     sides = (views.inner.flip(1) / shape[-1])[..., None]  # width, height; the square reaches from -1 to 1
     centre, shift = sides - 1, 2 * sides * views.moves[:, 1:, None]
     matrix = torch.cat([turn, centre - turn @ (centre + shift)], 2)
-    return F.affine_grid(matrix.to(device), list(shape), align_corners=False)
-
-
-def view_images(images: Tensor, views: Views) -> Tensor:
-    """Return normalised images (b × 3 × r × r) as `views` shows them."""
-    images = flipped(images, views)
-    return _move_some(tinted(images, views) if views.tints.any() else images, views, move_images)
-
-
-def view_labels(labels: Tensor, views: Views) -> Tensor:
-    """Return label maps (b × r × r) as `views` shows them."""
-    return _move_some(flipped(labels, views), views, move_labels)
-
-
-def _move_some(batch: Tensor, views: Views, move: Callable[[Tensor, Views], Tensor]) -> Tensor:
-    """Move what is not to stay, in place, and leave the rest exactly as it is, so that one view always shows the same."""
-    if views.moved.any():
-        batch[views.moved] = move(batch[views.moved], views[views.moved])
-    return batch
+    return F.affine_grid(matrix, list(shape), align_corners=False)
