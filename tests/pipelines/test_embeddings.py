@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,7 +26,8 @@ def images(count=3, seed=0):
 
 
 def views(flips, turns):
-    return Views(flips=torch.tensor(flips), turns=torch.tensor(turns))
+    inner = torch.full((len(turns), 2), SMALL.resolution)
+    return replace(Views.plain(len(turns)), inner=inner, flips=torch.tensor(flips), turns=torch.tensor(turns))
 
 
 def test_each_image_is_encoded_once_in_each_view(backbone):

@@ -130,9 +130,8 @@ def test_gradients_reach_the_prompt_learner(small_vit, decoder_only):
     logits = decoded.logits - decoded.logits.median()  # so that random weights predict something
     objective = Objective.of(configuration)
     together = objective(adapted, decoded._replace(logits=logits.detach()), prompts)
-    assert (
-        together > objective.of_masks(decoded._replace(logits=logits.detach()), prompts.targets, prompts.valid)
-    ).all()
+    masks = decoded._replace(logits=logits.detach())
+    assert (together > objective.of_masks(masks, prompts.targets, prompts.valid, prompts.owner)).all()
     together.sum().backward()
     moved = adapted.sam.prompt_learner.offset.weight.grad
     assert moved is not None
