@@ -41,7 +41,6 @@ from qttseg.pipelines.workbench import Workbench
 from qttseg.platform.collection import collect
 from qttseg.platform.planning import plan_runs
 from qttseg.platform.queue import Pack, WorkQueue
-from qttseg.platform.ray_executor import RayExecutor
 
 DATASETS = {f"dataset-{number}": f"content-{number}" for number in range(13)}
 
@@ -141,6 +140,8 @@ def measure_overhead(arguments: argparse.Namespace) -> None:
 
 
 def _collect_nothing(runs: int, workers: int) -> tuple[float, int]:
+    from qttseg.platform.ray_executor import RayExecutor  # the other parts run where there is no Ray
+
     plan = _plan(runs)
     with tempfile.TemporaryDirectory() as folder:
         finished: list[float] = []
