@@ -50,6 +50,32 @@ def test_lora_may_cost_another_share_on_an_accelerator(tmp_path, without_hard, c
     np.testing.assert_array_equal(one.predict(META, new, accelerated=True), one.predict(META, new))
 
 
+def test_an_epoch_on_more_images_takes_longer_also_where_none_of_that_size_was_seen(
+    tmp_path, without_hard, configurations, make_curve
+):
+    """Two sizes in the store, of which the larger is on the quicker machine: neither is taken for the other."""
+    store = CurveStore(tmp_path)
+    for place, (machine, images) in enumerate((("x86_64 CPU, 2 cores", 24), ("NVIDIA H200", 96))):
+        for configuration in configurations[32 * place : 32 * (place + 1)]:
+            curve = make_curve(configuration, "easy")
+            share = images / 24 * (0.1 if place else 1.0)
+            records = [replace(record, train_seconds=share * record.train_seconds) for record in curve.records]
+            run = replace(curve.run, protocol=replace(curve.run.protocol, images=images))
+            store.append([replace(curve, run=run, machine=machine, records=tuple(records))])
+    store.add_dataset("easy", "print-easy", META)
+    both = CostPredictor.fit(training_set(store))
+    both.save(tmp_path / "both")
+    both = CostPredictor.load(tmp_path / "both")
+    plain = [c for c in configurations[-16:] if not c["lora"]]
+    for images, accelerated, seconds in ((24, False, 2.0), (96, False, 8.0), (96, True, 0.8), (24, True, 0.2)):
+        found = both.predict(META, plain, images=images, accelerated=accelerated)
+        assert np.median(found) == pytest.approx(seconds, rel=0.15)
+    np.testing.assert_allclose(both.predict(META, plain, images=both.images), both.predict(META, plain))
+    one = CostPredictor.fit(without_hard)
+    older = replace(one, images=0.0)  # as files from before the number of images was asked
+    np.testing.assert_array_equal(older.predict(META, plain, images=300), one.predict(META, plain))
+
+
 def test_observed_seconds_carry_it_to_other_hardware(predictor, configurations):
     before = predictor.predict(META, configurations)
     observed = [(c, 7 * s) for c, s in zip(configurations[:3], before[:3], strict=True)]

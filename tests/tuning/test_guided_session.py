@@ -52,12 +52,22 @@ class Favouring:
 
 @dataclass
 class Flat:
-    """Believes that every epoch takes as long."""
+    """Believes that every epoch takes as long, and remembers of how many images."""
 
     lineage: Past
+    asked_of: list[float | None] = field(default_factory=list)
 
-    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], **_: bool) -> Floats:
+    def predict(
+        self,
+        meta_features: Mapping[str, float],
+        configurations: Sequence[Configuration],
+        *,
+        images: float | None = None,
+        accelerated: bool = False,
+    ) -> Floats:
         assert meta_features
+        assert not accelerated
+        self.asked_of.append(images)
         return np.full(len(configurations), 10.0)
 
 
@@ -85,11 +95,12 @@ def test_the_predictors_favourite_is_tried_first(tune_quickly: Tune):
     assert result.overrun == 0
 
 
-def test_meta_features_are_those_of_training_and_validation_images(tune_quickly: Tune, dataset: Dataset):
+def test_predictors_are_asked_about_training_and_validation_images(tune_quickly: Tune, dataset: Dataset):
     trained = predictors()
     result = tune_quickly(budget=60, predictors=trained)
     expected = measure(dataset, result.split.train + result.split.validation).to_dict()
     assert trained.performance.asked_about[0] == expected
+    assert trained.cost.asked_of == [len(result.split.train + result.split.validation)]
 
 
 def test_predictors_that_know_the_target_are_refused_unless_asked_for(tune_quickly: Tune, dataset: Dataset):

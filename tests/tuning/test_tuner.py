@@ -40,7 +40,9 @@ class Prices:
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
 
-    def predict(self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], **_: bool) -> Floats:
+    def predict(
+        self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], **_: object
+    ) -> Floats:
         assert meta_features == META_FEATURES
         return np.array([configuration["seconds"] * self.factor for configuration in configurations])
 

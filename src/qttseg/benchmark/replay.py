@@ -221,7 +221,11 @@ def _predicted_seconds(task: Task) -> Floats | None:
         return None
     dataset = task.dataset
     return predicted_seconds(
-        task.predictors.cost, dataset.meta_features, task.configurations, accelerated=dataset.accelerated
+        task.predictors.cost,
+        dataset.meta_features,
+        task.configurations,
+        images=task.candidates[0].run.protocol.images,
+        accelerated=dataset.accelerated,
     )
 
 

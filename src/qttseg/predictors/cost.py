@@ -35,6 +35,8 @@ _NOISE = 0.1
 class CostPredictor:
     """Seconds per epoch as a product of effects: of the configuration, of the dataset and of the machine.
 
+    They grow with the number of images, so what is learnt from few holds for many.
+
     What a configuration costs depends on the kind of machine (with LoRA an epoch takes several times as long as without on a
     CPU, on a GPU hardly longer), so that its effects differ between accelerators and others where the training data has both.
 
@@ -44,10 +46,12 @@ class CostPredictor:
 
     Attributes:
         encoder: Columns of configurations and meta-features.
-        intercept: Logarithm of the seconds of a mean configuration on a mean dataset and machine.
+        intercept: Logarithm of the seconds of a mean configuration on a mean dataset and machine, with `images`.
         coefficients: Of the encoded configuration, then of the meta-features.
         accelerated: What an accelerator adds to the intercept, then to the coefficient of each column of a configuration; 0
             where the training data does not tell, empty in files from before it was asked.
+        images: For training and validation, on which an epoch takes what is predicted where nothing else is asked: as many as
+            the training data had on average. 0 in files from before it was asked; what they predict holds for any number.
         factor: What `calibrate` found this machine and dataset to take, relative to the training data.
         lineage: The training data.
     """
@@ -56,6 +60,7 @@ class CostPredictor:
     intercept: float
     coefficients: tuple[float, ...]
     accelerated: tuple[float, ...] = ()
+    images: float = 0.0
     factor: float = 1.0
     lineage: Lineage
 
@@ -85,7 +90,8 @@ class CostPredictor:
         }
         design = np.column_stack(list(blocks.values()))
         precision = np.concatenate([np.full(b.shape[1], (_NOISE / _PRIOR[name]) ** 2) for name, b in blocks.items()])
-        log_seconds = np.log([values.mean() for values in runs.values])
+        log_images = np.log(runs.images)
+        log_seconds = np.log([values.mean() for values in runs.values]) - (log_images - log_images.mean())
         center, mean = design.mean(axis=0), log_seconds.mean()
         centred = design - center
         solution = np.linalg.solve(centred.T @ centred + np.diag(precision), centred.T @ (log_seconds - mean))
@@ -95,6 +101,7 @@ class CostPredictor:
             intercept=float(mean - center[plain] @ solution[plain] - center[added] @ solution[added]),
             coefficients=tuple(solution[plain].tolist()),
             accelerated=tuple(solution[added].tolist()),
+            images=float(np.exp(log_images.mean())),
             lineage=lineage,
         )
 
@@ -103,6 +110,7 @@ class CostPredictor:
         meta_features: Mapping[str, float],
         configurations: Sequence[Configuration],
         *,
+        images: float | None = None,
         accelerated: bool = False,
     ) -> Array:
         """Return the seconds that an epoch of each configuration takes, validation included, `n`.
@@ -110,6 +118,7 @@ class CostPredictor:
         Args:
             meta_features: Those of the dataset; missing ones count as average.
             configurations: The candidates, `n`.
+            images: How many are trained and validated on; by default as many as in the training data.
             accelerated: Whether they are trained on an accelerator.
 
         Raises:
@@ -121,7 +130,8 @@ class CostPredictor:
         intercept = self.intercept
         if accelerated and self.accelerated:
             intercept, own = intercept + self.accelerated[0], own + self.accelerated[1:]
-        seconds: Array = self.factor * np.exp(intercept + columns @ own + meta @ others)
+        share = images / self.images if images and self.images else 1.0
+        seconds: Array = share * self.factor * np.exp(intercept + columns @ own + meta @ others)
         return seconds
 
     def calibrate(self, meta_features: Mapping[str, float], observed: Sequence[tuple[Configuration, float]]) -> Self:
@@ -145,6 +155,7 @@ class CostPredictor:
         document = {
             "encoder": self.encoder.to_dict(),
             "intercept": self.intercept,
+            "images": self.images,
             "factor": self.factor,
             "lineage": self.lineage.to_dict(),
         }
@@ -168,6 +179,7 @@ class CostPredictor:
             intercept=document["intercept"],
             coefficients=tuple(tensors["coefficients"].tolist()),
             accelerated=tuple(tensors.get("accelerated", none).tolist()),
+            images=document.get("images", 0.0),
             factor=document["factor"],
             lineage=Lineage.from_dict(document["lineage"]),
         )

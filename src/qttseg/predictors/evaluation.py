@@ -180,8 +180,8 @@ def _fold(performance: PerformanceModel, cost: CostPredictor, own: TrainingSet) 
     seconds = np.array([values.mean() for values in timed.values])
     predicted = np.where(
         [is_accelerated(machine) for machine in timed.machines],
-        cost.predict(meta_features, timed.configurations, accelerated=True),
-        cost.predict(meta_features, timed.configurations),
+        cost.predict(meta_features, timed.configurations, images=timed.images[0], accelerated=True),
+        cost.predict(meta_features, timed.configurations, images=timed.images[0]),
     )
     return Fold(
         dataset=own.datasets[0],

@@ -31,6 +31,7 @@ class TrainingRuns:
         tasks: Names of the tasks.
         values: Score after each epoch, or seconds of each epoch.
         machines: Short descriptions of the machines.
+        images: How many each trained and validated on.
         meta_features: Meta-features of each task's dataset.
         datasets: Number of each task's dataset, from 0; tasks on one dataset share it.
     """
@@ -39,6 +40,7 @@ class TrainingRuns:
     tasks: tuple[str, ...]
     values: tuple[Array, ...]
     machines: tuple[str, ...]
+    images: tuple[int, ...]
     meta_features: Mapping[str, Mapping[str, float]]
     datasets: Mapping[str, int]
 
@@ -80,6 +82,7 @@ class TrainingRuns:
             tasks=tuple(_task(row) for row in rows),
             values=values,
             machines=tuple(row["machine"] for row in rows),
+            images=tuple(row["images"] for row in rows),
             meta_features={_task(row): dict(row["meta_features"]) for row in rows},
             datasets={_task(row): numbers[row["dataset_fingerprint"]] for row in rows},
         )

@@ -262,7 +262,13 @@ def _tuner(
         candidates,
         change(policy),
         max_epochs=protocol.epochs,
-        predicted=predicted_seconds(predictors.cost, meta_features, candidates, accelerated=accelerated),
+        predicted=predicted_seconds(
+            predictors.cost,
+            meta_features,
+            candidates,
+            images=len(split.train) + len(split.validation),
+            accelerated=accelerated,
+        ),
     )
 
 

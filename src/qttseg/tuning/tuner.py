@@ -27,9 +27,14 @@ class Cost(Protocol):
     """What the tuner needs of a cost predictor."""
 
     def predict(
-        self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], *, accelerated: bool = False
+        self,
+        meta_features: Mapping[str, float],
+        configurations: Sequence[Configuration],
+        *,
+        images: float | None = None,
+        accelerated: bool = False,
     ) -> NDArray[np.float64]:
-        """Return the seconds that an epoch of each configuration takes, on an accelerator or not, shape (n,)."""
+        """Return the seconds that an epoch of each configuration on so many images takes, shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +70,28 @@ class Incumbent:
 
 
 def predicted_seconds(
-    cost: Cost, meta_features: Mapping[str, float], candidates: Sequence[Configuration], *, accelerated: bool = False
+    cost: Cost,
+    meta_features: Mapping[str, float],
+    candidates: Sequence[Configuration],
+    *,
+    images: float | None = None,
+    accelerated: bool = False,
 ) -> NDArray[np.float64]:
-    """Return the predicted seconds of an epoch of each candidate, on an accelerator or not, shape (n,).
+    """Return the predicted seconds of an epoch of each candidate, shape (n,).
+
+    Args:
+        cost: What predicts them.
+        meta_features: Those of the dataset.
+        candidates: The configurations, n.
+        images: How many are trained and validated on; by default as many as the predictor learnt from.
+        accelerated: Whether an accelerator trains them.
 
     Raises:
         PredictorError: the predictor returned something else.
     """
-    seconds = np.asarray(cost.predict(meta_features, candidates, accelerated=accelerated), dtype=np.float64)
+    seconds = np.asarray(
+        cost.predict(meta_features, candidates, images=images, accelerated=accelerated), dtype=np.float64
+    )
     if seconds.shape != (len(candidates),) or not (np.isfinite(seconds) & (seconds > 0)).all():
         raise PredictorError(
             f"the cost predictor returned {seconds.shape} values for {len(candidates)} candidates, or some "

@@ -10,6 +10,7 @@ SELECT
     [record.score FOR record IN records] AS scores,
     [record.train_seconds + record.validation_seconds FOR record IN records] AS epoch_seconds,
     protocol_id,
+    CAST(protocol->>'images' AS INTEGER) AS images,
     backbone,
     backbone_fingerprint,
     seed,
