@@ -327,12 +327,12 @@ def test_the_papers_runs_can_be_taken_into_a_store_of_the_extended_space(qttseg,
     qttseg("meta", "import", "shipped", "--as-extended", "--store", tmp_path / "curves")
     asked = "SELECT DISTINCT space, configuration->>'adapter' AS adapter FROM runs ORDER BY 2"
     said, _ = qttseg("meta", "query", asked, "--store", tmp_path / "curves")
-    assert all(word in said for word in ("decoder", "lora", "extended-v3"))
+    assert all(word in said for word in ("decoder", "lora", "extended-v4"))
     assert "paper-v1" not in said
     _, complained = qttseg(
         "meta", "import", tmp_path / "curves", "--as-extended", "--store", tmp_path / "again", expect=1
     )
-    assert "only runs of paper-v1 and extended-v2 are points of extended-v3" in " ".join(complained.split())
+    assert "only runs of paper-v1 and extended-v3 are points of extended-v4" in " ".join(complained.split())
 
 
 def test_a_model_tuned_in_the_extended_space_with_points_predicts_with_its_own_adapter(qttseg, model, tmp_path):

@@ -25,9 +25,9 @@ def test_the_papers_space_is_drawn_from_as_ever():
 
 def test_the_extended_space_has_parameters_where_their_adapter_does():
     space = search_space("extended")
-    assert space.id == "extended-v3"
+    assert space.id == "extended-v4"
     schedules = search_space("paper").size // 7  # one way without LoRA, six ways with it
-    assert space.size == schedules * (1 + 6 + 12 + 12 * 4 * 3 + 6 * 12) * 2 * 3
+    assert space.size == schedules * (1 + 6 + 12 + 12 * 4 * 3 + 6 * 12) * 3 * 3 * 4
     for configuration in space.sample(100, seed=0):
         space.validate(configuration)
         adapter = adapter_of(configuration)
@@ -50,17 +50,15 @@ def test_all_of_the_papers_space_lies_in_the_extended_one():
         assert shared.items() <= point.items()
 
 
-def test_runs_of_its_last_version_lie_in_it_with_learners_that_were_not_told_the_class():
+def test_runs_of_its_last_version_lie_in_it_with_images_neither_moved_nor_tinted():
     space = search_space("extended")
-    for adapter in ("plm", "lora"):
-        now = space.sample(1, seed=3, where={"adapter": adapter})[0]
-        before = Configuration({name: value for name, value in now.items() if name != "plm_class"})
-        curve = LearningCurve(run=run_of(before, "extended-v2"), outcome=Outcome.FAILED)
-        run = as_extended_run(curve).run
-        assert run.space == space.id
-        assert run.configuration.get("plm_class") == (0 if adapter == "plm" else None)
-        assert before.items() <= run.configuration.items()
-    with pytest.raises(ConfigurationError, match="only runs of paper-v1 and extended-v2 are points of extended-v3"):
+    now = space.sample(1, seed=3)[0]
+    new = ("random_affine", "color_jitter")
+    before = Configuration({name: value for name, value in now.items() if name not in new})
+    run = as_extended_run(LearningCurve(run=run_of(before, "extended-v3"), outcome=Outcome.FAILED)).run
+    assert run.space == space.id
+    assert dict(run.configuration) == {**before, **dict.fromkeys(new, 0)}
+    with pytest.raises(ConfigurationError, match="only runs of paper-v1 and extended-v3 are points of extended-v4"):
         as_extended_run(LearningCurve(run=run_of(before, "mine-v1"), outcome=Outcome.FAILED))
 
 

@@ -17,14 +17,14 @@ FOLDER = Path(qttseg.metadata.__file__).parent / "learning_curves"
 
 DATASETS = {
     "shipped": SUITES["procedural13"],
-    "shipped:extended-v3": (*SUITES["procedural13"], *SUITES["prompt-learning"]),
+    "shipped:extended-v4": (*SUITES["procedural13"], *SUITES["prompt-learning"]),
 }
 
 
 def test_there_is_a_store_for_each_search_space():
     assert shipped_stores() == tuple(DATASETS)
     with pytest.raises(
-        StoreError, match="no store shipped:mine in the package; there are shipped, shipped:extended-v3"
+        StoreError, match="no store shipped:mine in the package; there are shipped, shipped:extended-v4"
     ):
         store_of("shipped:mine")
 
@@ -47,7 +47,7 @@ def test_they_were_made_with_the_shipped_weights_of_the_datasets_as_they_are_dra
     assert stored["procedural-polyp"] == resolve_dataset("procedural-polyp").fingerprint
 
 
-@pytest.mark.parametrize(("name", "space"), [("shipped", "paper-v1"), ("shipped:extended-v3", "extended-v3")])
+@pytest.mark.parametrize(("name", "space"), [("shipped", "paper-v1"), ("shipped:extended-v4", "extended-v4")])
 def test_the_card_beside_them_is_theirs(name, space):
     assert (FOLDER / space / "CARD.md").read_text() == data_card(store_of(name))
 

@@ -16,7 +16,7 @@ MINE = Identity(name="mine", fingerprint="print-mine")
 
 SHELVES = {
     "paper-v1": ("shipped", SUITES["procedural13"]),
-    "extended-v3": ("shipped:extended-v3", (*SUITES["procedural13"], *SUITES["prompt-learning"])),
+    "extended-v4": ("shipped:extended-v4", (*SUITES["procedural13"], *SUITES["prompt-learning"])),
 }
 """Search spaces, with the curves and datasets that their predictors learnt from."""
 

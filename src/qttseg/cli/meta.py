@@ -61,7 +61,7 @@ def import_(
     extended: Annotated[
         bool,
         typer.Option(
-            "--as-extended", help="Write runs of the paper's space, or of extended-v2, as those of `extended` now."
+            "--as-extended", help="Write runs of the paper's space, or of extended-v3, as those of `extended` now."
         ),
     ] = False,
 ) -> None:

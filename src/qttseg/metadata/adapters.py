@@ -98,13 +98,13 @@ def as_extended(configuration: Configuration, *, prompt_noise: int) -> Configura
     """
     shared = {name: value for name, value in configuration.items() if name != "lora"}
     adapter = adapter_of(configuration).name
-    return Configuration({**shared, "adapter": adapter, "loss": "bce+dice", "prompt_noise": prompt_noise})
+    point = {**shared, "adapter": adapter, "loss": "bce+dice", "prompt_noise": prompt_noise}
+    return as_plainly_seen(Configuration(point))
 
 
-def as_told(configuration: Configuration) -> Configuration:
-    """Return the point of the space `extended` that trains what a point of its second version does.
+def as_plainly_seen(configuration: Configuration) -> Configuration:
+    """Return the point of the space `extended` that trains what a point of its third version does.
 
-    There no prompt learner was told the class; here that is a choice.
+    There images were neither moved nor tinted; here that is a choice.
     """
-    told = {"plm_class": 0} if adapter_of(configuration).learner else {}
-    return Configuration({**configuration, **told})
+    return Configuration({**configuration, "random_affine": 0, "color_jitter": 0})

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from qttseg.errors import ConfigurationError
-from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended, as_told
+from qttseg.metadata.adapters import EXTENDED_ADAPTERS, as_extended, as_plainly_seen
 from qttseg.metadata.configurations import PAPER_SPACE, SearchSpace
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ _LEARNING_RATES = (
     1e-5, 1.2e-5, 1.5e-5, 2e-5, 2.5e-5, 3.5e-5, 5e-5, 6e-5, 6.5e-5, 1e-4, 1.2e-4, 1.8e-4, 2.5e-4, 3.2e-4,
     4e-4, 4.8e-4, 5e-4, 5.5e-4, 8e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3, 7e-3,
 )  # fmt: skip
-_UNTOLD = "extended-v2"
-"""Id of the version of the space `extended` in which no prompt learner was told the class."""
+_PLAIN = "extended-v3"
+"""Id of the version of the space `extended` in which images were neither moved nor tinted."""
 
 _SCHEDULES = ("cosine", "cosine_warm", "onecycle", "plateau", "poly", "step")
 
@@ -53,11 +53,11 @@ def as_extended_run(curve: LearningCurve) -> LearningCurve:
     run, space = curve.run, search_space("extended")
     if run.space == PAPER_SPACE:
         configuration = as_extended(run.configuration, prompt_noise=run.protocol.prompt_noise)
-    elif run.space == _UNTOLD:
-        configuration = as_told(run.configuration)
+    elif run.space == _PLAIN:
+        configuration = as_plainly_seen(run.configuration)
     else:
         raise ConfigurationError(
-            f"only runs of {PAPER_SPACE} and {_UNTOLD} are points of {space.id}; one here is of {run.space}"
+            f"only runs of {PAPER_SPACE} and {_PLAIN} are points of {space.id}; one here is of {run.space}"
         )
     space.validate(configuration)
     return replace(curve, run=replace(run, configuration=configuration, space=space.id))
@@ -76,7 +76,7 @@ def _paper() -> SearchSpace:
 
 
 def _extended() -> SearchSpace:
-    """Return Table 3 with a choice of adapter in place of LoRA alone, prompt noise and another loss.
+    """Return Table 3 with a choice of adapter in place of LoRA alone, prompt noise, other losses and richer views.
 
     Prompts and outlines are learnt as in arXiv 2403.09199.
     """
@@ -95,8 +95,9 @@ def _extended() -> SearchSpace:
         OrdinalHyperparameter("pmm_points", (32, 64, 128), default_value=64),
     ]
     more = [
-        Categorical("loss", ["bce+dice", "focal+dice+iou"]),
+        Categorical("loss", ["bce+dice", "focal+dice+iou", "focal+dice+iou+map"]),
         OrdinalHyperparameter("prompt_noise", (0, 19, 50), default_value=19),
+        *(Categorical(name, [0, 1]) for name in ("random_affine", "color_jitter")),
     ]
     _add_table_3(space, first=[adapter], last=[*more, *lora, *learner, *matching])
     space.add(
@@ -104,7 +105,7 @@ def _extended() -> SearchSpace:
         *(InCondition(part, adapter, ["plm", "plm+pmm", "lora+plm"]) for part in learner),
         *(InCondition(part, adapter, ["plm+pmm"]) for part in matching),
     )
-    return SearchSpace(name="extended", version=3, space=space)
+    return SearchSpace(name="extended", version=4, space=space)
 
 
 def _lora_parts() -> list[Hyperparameter[Any, Any]]:
