@@ -82,6 +82,8 @@ def test_observed_seconds_carry_it_to_other_hardware(predictor, configurations):
     calibrated = predictor.calibrate(META, observed)
     np.testing.assert_allclose(calibrated.predict(META, configurations), 7 * before)
     np.testing.assert_array_equal(predictor.predict(META, configurations), before)
+    twice = predictor.calibrate(META, observed, images=2 * predictor.images)
+    np.testing.assert_allclose(twice.predict(META, configurations, images=2 * predictor.images), 7 * before)
     again = calibrated.calibrate(META, observed)
     np.testing.assert_allclose(again.predict(META, configurations), 7 * before)
 

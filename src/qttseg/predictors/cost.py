@@ -134,8 +134,14 @@ class CostPredictor:
         seconds: Array = share * self.factor * np.exp(intercept + columns @ own + meta @ others)
         return seconds
 
-    def calibrate(self, meta_features: Mapping[str, float], observed: Sequence[tuple[Configuration, float]]) -> Self:
-        """Return the predictor for the machine and dataset on which these seconds per epoch were observed.
+    def calibrate(
+        self,
+        meta_features: Mapping[str, float],
+        observed: Sequence[tuple[Configuration, float]],
+        *,
+        images: float | None = None,
+    ) -> Self:
+        """Return the predictor for the machine and dataset on which these seconds per epoch of `images` were observed.
 
         The factor is the median ratio of observed and predicted seconds, so that one hiccup does no harm.
 
@@ -147,7 +153,7 @@ class CostPredictor:
         seconds = np.array([value for _, value in observed])
         if not (seconds > 0).all():
             raise PredictorError(f"observed seconds per epoch must be positive; got {seconds.min()}")
-        ratios = seconds / self.predict(meta_features, [configuration for configuration, _ in observed])
+        ratios = seconds / self.predict(meta_features, [configuration for configuration, _ in observed], images=images)
         return replace(self, factor=self.factor * float(np.median(ratios)))
 
     def save(self, folder: Path) -> None:
