@@ -55,19 +55,14 @@ class Flat:
     """Believes that every epoch takes as long, and remembers of how many images."""
 
     lineage: Past
-    asked_of: list[float | None] = field(default_factory=list)
+    asked_of: list[object] = field(default_factory=list)
 
     def predict(
-        self,
-        meta_features: Mapping[str, float],
-        configurations: Sequence[Configuration],
-        *,
-        images: float | None = None,
-        accelerated: bool = False,
+        self, meta_features: Mapping[str, float], configurations: Sequence[Configuration], **asked: object
     ) -> Floats:
         assert meta_features
-        assert not accelerated
-        self.asked_of.append(images)
+        assert not asked["accelerated"]
+        self.asked_of.append(asked["images"])
         return np.full(len(configurations), 10.0)
 
 

@@ -26,7 +26,8 @@ class TrainingSet:
     Attributes:
         table: One row for each run, whatever its outcome: run_id, dataset, dataset_fingerprint, space, configuration
             (JSON), outcome, scores (list of numbers in [0, 1], one for each finished epoch), epoch_seconds (list, as
-            long), protocol_id, images (for training and validation, by that protocol), backbone, backbone_fingerprint, seed, machine, meta_features (map of text to number).
+            long), protocol_id, images (for training and validation, by that protocol), backbone, backbone_fingerprint, seed,
+            machine, meta_features (map of text to number).
         left_out: Names of the datasets that were left out.
         sketches: What the images of the datasets within look like, by fingerprint; of those that the store knows.
     """
