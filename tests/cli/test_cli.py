@@ -349,3 +349,21 @@ def test_a_model_tuned_in_the_extended_space_with_points_predicts_with_its_own_a
     (tmp_path / "points.json").write_text(json.dumps({path.name: [60, 60] for path in images.iterdir()}))
     qttseg("predict", tmp_path / "m", images, "--points", tmp_path / "points.json", "--out", tmp_path / "masks")
     assert len(list((tmp_path / "masks").glob("*.png"))) > 0
+
+
+def test_a_search_is_held_to_the_values_that_the_user_names(qttseg, model, tmp_path):
+    small = ("--images", "8", "--epochs", "1", "--budget", "20s", "--predictors", "none", "--candidates", "4")
+    held = ("--where", "adapter=plm", "--where", "horizontal_flip=0")
+    qttseg("tune", model / "data", "--space", "extended", "--prompt", "point", *small, *held, "--out", tmp_path / "m")
+    asked = "SELECT DISTINCT configuration->>'adapter' AS adapter, configuration->>'horizontal_flip' AS flip FROM runs"
+    said, _ = qttseg("meta", "query", asked, "--store", tmp_path / "m")
+    assert said.split()[-2:] == ["plm", "0"]
+    for wrong, complaint in (
+        ("adapter", "--where adapter must have the form NAME=VALUE, as in adapter=plm"),
+        ("adapter=plum", "'plum' is no value in search space extended of adapter"),
+        ("plm_class=1", "search space extended cannot be held to a value of plm_class; it can to one of adapter"),
+    ):
+        _, complained = qttseg(
+            "tune", model / "data", "--space", "extended", *small, "--where", wrong, "--out", tmp_path / "n", expect=1
+        )
+        assert complaint in " ".join(complained.split())

@@ -122,9 +122,11 @@ def test_samples_can_be_held_to_values():
 
 def test_values_that_no_point_has_are_refused_instead_of_looked_for():
     space = search_space("paper")
-    for wrong in ({"lora": 2}, {"lora_rank": 4}, {"adapter": "plm"}):
-        with pytest.raises(ConfigurationError, match="no point of search space paper can be asked for"):
-            space.sample(1, seed=0, where=wrong)
+    with pytest.raises(ConfigurationError, match="2 is no value in search space paper of lora"):
+        space.sample(1, seed=0, where={"lora": 2})
+    for unknown in ({"lora_rank": 4}, {"adapter": "plm"}):
+        with pytest.raises(ConfigurationError, match="search space paper cannot be held to a value of .*it can to one of"):
+            space.sample(1, seed=0, where=unknown)
     free = 27 * 4 * 2**3
     with pytest.raises(ConfigurationError, match=f"has {free} points with .*cosine"):
         space.sample(free + 1, seed=0, where={"lora": 0, "sched": "cosine"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from qttseg.cli.console import err
 from qttseg.errors import BudgetError, ConfigurationError
 
 if TYPE_CHECKING:
+    from qttseg.metadata.configurations import Value
     from qttseg.metadata.protocol import Protocol
     from qttseg.pipelines.execution import Execution
 
@@ -137,8 +139,30 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         ConfigurationError: a text has no equals sign.
     """
+    return _pairs(texts, "--rule KEY=VALUE", example="images=photos")
+
+
+def values_of(texts: Sequence[str]) -> dict[str, Value]:
+    """Return the values of parameters of texts such as `adapter=lora+plm` or `lora=0`.
+
+    Raises:
+        ConfigurationError: a text has no equals sign.
+    """
+    return {name: _value(text) for name, text in _pairs(texts, "--where NAME=VALUE", example="adapter=plm").items()}
+
+
+def _value(text: str) -> Value:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return found if isinstance(found, int | float) else text
+
+
+def _pairs(texts: Sequence[str], form: str, *, example: str) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
+    option, what = form.split()
     wrong = [key for key, equals, _ in pairs if not equals or not key]
     if wrong:
-        raise ConfigurationError(f"--rule {wrong[0]} must have the form KEY=VALUE, as in images=photos")
+        raise ConfigurationError(f"{option} {wrong[0]} must have the form {what}, as in {example}")
     return {key.strip(): value for key, _, value in pairs}

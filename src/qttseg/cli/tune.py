@@ -42,6 +42,10 @@ def tune(
     allow_seen: Annotated[bool, typer.Option(help="Use predictors that were trained on this dataset.")] = False,
     space: Annotated[str, typer.Option(help="Search space: paper, extended, or one of your own.")] = "paper",
     candidates: Annotated[int, typer.Option(help="Configurations to choose from.")] = 128,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE that all of them have, as adapter=lora+plm in the space extended; repeatable."),
+    ] = None,
     backbone: options.Backbone = "sam-nano",
     device: options.Device = "cpu",
     micro_batch: options.MicroBatch = None,
@@ -63,6 +67,7 @@ def tune(
     seconds = options.seconds_of(budget)
     protocol = options.protocol_of(images=images, epochs=epochs, prompt=prompt, split=split)
     execution = options.execution_of(micro_batch=micro_batch, checkpointing=checkpointing, compiled=compiled)
+    values = options.values_of(where or [])
     called = time.monotonic()
     _verified(dataset)
     spent = time.monotonic() - called
@@ -83,6 +88,7 @@ def tune(
             space=points,
             predictors=found,
             candidates=candidates,
+            where=values,
             seed=seed,
             allow_seen=allow_seen,
             execution=execution,

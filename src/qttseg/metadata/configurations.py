@@ -157,11 +157,12 @@ class SearchSpace:
         roots = [self.space[name] for name in self.space if not self.space.parents_of[name]]
         for name, value in fixed.items():
             known = {root.name: root for root in roots}
-            if name not in known or not known[name].legal_value(value):
+            if name not in known:
                 raise ConfigurationError(
-                    f"no point of search space {self.name} can be asked for by {name} = {value!r}; "
-                    f"values can be given to {', '.join(known)}"
+                    f"search space {self.name} cannot be held to a value of {name}; it can to one of {', '.join(known)}"
                 )
+            if not known[name].legal_value(value):
+                raise ConfigurationError(f"{value!r} is no value in search space {self.name} of {known[name]}")
         return prod(self._count(root, [fixed[root.name]] if root.name in fixed else None) for root in roots)
 
     def _count(self, parameter: Hyperparameter[Any, Any], values: Sequence[Value] | None = None) -> int:

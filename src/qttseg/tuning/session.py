@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
 from qttseg.errors import BudgetError
-from qttseg.metadata.configurations import Configuration, SearchSpace
+from qttseg.metadata.configurations import Configuration, SearchSpace, Value
 from qttseg.metadata.datasets import Dataset
 from qttseg.metadata.protocol import PAPER, Protocol
 from qttseg.metadata.runs import LearningCurve
@@ -109,6 +109,7 @@ def tune(
     space: SearchSpace | None = None,
     predictors: Trained | None = None,
     candidates: int | Sequence[Configuration] = 128,
+    where: Mapping[str, Value] | None = None,
     policy: Callable[[Policy], Policy] = usual,
     seed: int = 0,
     allow_seen: bool = False,
@@ -135,6 +136,7 @@ def tune(
         space: Where candidates are drawn from; the paper's by default.
         predictors: What guides the search; None is random search, each candidate trained to the last epoch.
         candidates: Number of configurations to draw and choose from, or the configurations.
+        where: Values that all drawn ones have, of parameters without conditions, as `{"adapter": "lora+plm"}`.
         policy: Returns what is to choose instead of the policy that the session would use.
         seed: Draws the split, the candidates and the training.
         allow_seen: Use predictors that were trained on this dataset; they know its curves already.
@@ -151,6 +153,7 @@ def tune(
         DatasetError: the dataset cannot be read or is too small.
         LeakageError: the predictors have seen the dataset.
         BackboneError: the backbone is unknown or its weights are missing.
+        ConfigurationError: the search space has no such parameter or value, or too few points with it.
     """
     if not (isfinite(budget) and budget > 0):
         raise BudgetError(f"a budget of {budget} seconds; give a positive number, as 60")
@@ -166,7 +169,7 @@ def tune(
     if predictors is not None and not allow_seen:
         predictors.performance.lineage.refuse(dataset.identity)
         predictors.cost.lineage.refuse(dataset.identity)
-    points = space.sample(candidates, seed=seed) if isinstance(candidates, int) else tuple(candidates)
+    points = space.sample(candidates, seed=seed, where=where) if isinstance(candidates, int) else tuple(candidates)
     split = draw_split(dataset, protocol, seed=seed)
     reading = clock()
     base = base.remembering(embeddings)

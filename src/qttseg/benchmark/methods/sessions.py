@@ -58,15 +58,14 @@ class QuickTune:
         space = search_space(self.space)
         predictors = predictors_for(task.dataset.identity, task.registry, space=space.id)
         seconds = task.clock() - started
-        candidates = space.sample(self.candidates, seed=task.seed, where=self.where)
         outcome = tuned(
             task,
             space=space,
             predictors=predictors,
-            candidates=candidates,
+            candidates=self.candidates,
+            where=self.where,
             policy=self._changed(task),
             finishing=self.finishing,
-            spent=task.clock() - started - seconds,
         )
         return replace(outcome, warm_start_seconds=outcome.warm_start_seconds + seconds)
 
@@ -112,24 +111,24 @@ def tuned(
     task: BenchmarkTask,
     *,
     candidates: int | Sequence[Configuration],
+    where: Mapping[str, Value] | None = None,
     space: SearchSpace | None = None,
     predictors: Trained | None = None,
     policy: Callable[[Policy], Policy] = usual,
     protocol: Protocol | None = None,
     finishing: bool = False,
-    spent: float = 0.0,
 ) -> MethodOutcome:
     """Run a tuning session as `qttseg tune` does, the time it keeps for writing its result included.
 
     Args:
         task: What is to be tuned.
         candidates: How many configurations to draw, or which there are.
+        where: Values that all drawn ones have.
         space: Where they are drawn from; the paper's by default.
         predictors: Guide the search; None for random search.
         policy: Changes the session's policy.
         protocol: Conditions of the training; the task's by default.
         finishing: Whether the leader makes use of the time in which no epoch of it fits any more.
-        spent: Seconds of the budget that are gone already.
 
     Raises:
         BudgetError: the task has no budget.
@@ -145,10 +144,10 @@ def tuned(
         space=space,
         predictors=predictors,
         candidates=candidates,
+        where=where,
         policy=policy,
         seed=task.seed,
         finishing=finishing,
-        spent=spent,
         clock=task.clock,
     )
     if result.ending == "interrupted":
