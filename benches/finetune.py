@@ -49,6 +49,7 @@ ADAPTERS: dict[str, dict[str, Value]] = {
     "plm": {"adapter": "plm", "plm_depth": 1},
     "plm-dense": {"adapter": "plm", "plm_depth": 1, "plm_dense": 1},
     "plm-class": {"adapter": "plm", "plm_depth": 1, "plm_dense": 5, "plm_class": 1},
+    "plm-compare": {"adapter": "plm", "plm_depth": 1, "plm_dense": 5, "plm_class": 1, "plm_compare": 1},
     "plm+pmm": {"adapter": "plm+pmm", "plm_depth": 1, "pmm_weight": 0.1, "pmm_points": 64},
 }
 RECIPES = ("published", "qttseg")
@@ -139,7 +140,7 @@ class _Published(Backbone):
 
     def decode_masks(self, embeddings: Tensor, prompts: Tensor, classes: Tensor | None, masks: slice) -> Decoded:
         positions, decoder = self.sam.prompt_encoder.get_dense_pe(), self.sam.mask_decoder
-        sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions, classes)
+        sparse, dense = self.learnt(*self.embed_prompts(prompts), embeddings, positions, prompts, classes)
         kept: list[Tensor] = []
         hook = decoder.output_upscaling.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         several = masks != slice(0, 1)

@@ -125,7 +125,9 @@ def test_values_that_no_point_has_are_refused_instead_of_looked_for():
     with pytest.raises(ConfigurationError, match="2 is no value in search space paper of lora"):
         space.sample(1, seed=0, where={"lora": 2})
     for unknown in ({"lora_rank": 4}, {"adapter": "plm"}):
-        with pytest.raises(ConfigurationError, match="search space paper cannot be held to a value of .*it can to one of"):
+        with pytest.raises(
+            ConfigurationError, match=r"search space paper cannot be held to a value of .*it can to one of"
+        ):
             space.sample(1, seed=0, where=unknown)
     free = 27 * 4 * 2**3
     with pytest.raises(ConfigurationError, match=f"has {free} points with .*cosine"):

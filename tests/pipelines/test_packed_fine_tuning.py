@@ -62,11 +62,12 @@ def test_each_member_learns_as_it_would_alone(bench, lora):
         ("decoder", {}),
         ("plm", {}),
         ("plm", {"plm_dense": 5, "plm_class": 1}),
+        ("plm", {"plm_dense": 1, "plm_class": 1, "plm_compare": 1}),
         ("plm+pmm", {}),
         ("lora+plm", {}),
         ("plm", {"loss": "focal+dice+iou+map", "random_affine": 1, "color_jitter": 1}),
     ],
-    ids=["decoder", "plm", "class plm", "plm+pmm", "lora+plm", "rich"],
+    ids=["decoder", "plm", "class plm", "comparing plm", "plm+pmm", "lora+plm", "rich"],
 )
 @pytest.mark.parametrize("prompt", ["box", "point"])
 def test_members_of_every_adapter_learn_as_they_would_alone(discs, small_vit, adapter, more, prompt):

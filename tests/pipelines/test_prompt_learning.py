@@ -29,10 +29,10 @@ def tokens_alone(decoder_only):
     return Configuration({**plain, "adapter": "plm", "plm_depth": 1})
 
 
-@pytest.fixture(params=[(0, 0), (1, 0), (5, 1)], ids=["tokens", "dense", "class"])
+@pytest.fixture(params=[(0, 0, 0), (1, 0, 0), (5, 1, 0), (5, 1, 1)], ids=["tokens", "dense", "class", "comparing"])
 def learner(tokens_alone, request):
-    dense, told = request.param
-    return Configuration({**tokens_alone, "plm_dense": dense, "plm_class": told})
+    dense, told, compare = request.param
+    return Configuration({**tokens_alone, "plm_dense": dense, "plm_class": told, "plm_compare": compare})
 
 
 @pytest.fixture
@@ -85,8 +85,9 @@ def test_many_queries_attend_to_few_keys_as_ordinary_attention_does():
         ("offset", {"plm_dense": 1}),
         ("dense.mlp.2", {"plm_dense": 1}),
         ("dense.mlp.3", {"plm_dense": 5, "plm_class": 1}),
+        ("dense.mlp.2", {"plm_dense": 1, "plm_compare": 1}),
     ],
-    ids=["tokens", "dense", "class"],
+    ids=["tokens", "dense", "class", "comparing"],
 )
 @pytest.mark.parametrize("prompts", [BOXES, POINT, POINTS], ids=["boxes", "a point", "points"])
 @pytest.mark.parametrize("name", ["sam-nano", "small vit"])
@@ -182,7 +183,34 @@ def test_who_was_taught_with_classes_wants_to_be_told_them(tokens_alone, small_v
         adapted.decode(torch.zeros(2, small_vit.width, 8, 8), POINT)
 
 
-@pytest.mark.parametrize("wrong", [{"plm_dense": 4}, {"plm_dense": -1}, {"plm_depth": 0}])
+@pytest.mark.parametrize("prompts", [POINT, POINTS, BOXES], ids=["a point", "points", "boxes"])
+def test_cells_are_compared_with_those_that_the_prompt_points_at(tokens_alone, small_vit, prompts):
+    adapted = adapt(small_vit, Configuration({**tokens_alone, "plm_dense": 1, "plm_compare": 1}), seed=0)
+    embeddings = torch.randn(2, small_vit.width, 8, 8, generator=torch.Generator().manual_seed(0))
+    pixels = small_vit.resolution // 8
+    cells = {
+        1: [[(2, 1)], [(0, 4)]],
+        3: [[(2, 1), (7, 1), (0, 0)], [(0, 4), (0, 0), (1, 5)]],
+        4: [[(4, 4)], [(4, 4)]],
+    }[prompts.shape[1]]
+    assert pixels == 8
+    shown = []
+    adapted.sam.prompt_learner.dense.likeness.register_forward_hook(lambda _, inputs, out: shown.append((inputs, out)))
+    adapted.decode(embeddings, prompts)
+    ((image, meant), found) = shown[0]
+    expected = [
+        torch.stack([own[:, row, column] for row, column in at]).mean(0)
+        for own, at in zip(embeddings, cells, strict=True)
+    ]
+    torch.testing.assert_close(meant, torch.stack(expected))
+    likeness = adapted.sam.prompt_learner.dense.likeness
+    asked = likeness.query(likeness.norm(meant)).unflatten(1, (likeness.heads, -1))
+    own = likeness.key(image.transpose(1, 2)).unflatten(2, (likeness.heads, -1))
+    scores = torch.einsum("phd,pmhd->pmh", asked, own) / asked.shape[2] ** 0.5
+    torch.testing.assert_close(found, likeness.out(scores), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"plm_dense": 4}, {"plm_dense": -1}, {"plm_depth": 0}, {"plm_compare": 1}])
 def test_parts_that_make_no_sense_are_refused_by_name(tokens_alone, small_vit, wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         adapt(small_vit, Configuration({**tokens_alone, **wrong}), seed=0)

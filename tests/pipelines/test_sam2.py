@@ -72,7 +72,11 @@ def test_points_are_answered_as_transformers_answers_them(folder):
     assert decoded.upscaled.shape == (2, 4, SIDE // 4, SIDE // 4)
 
 
-@pytest.mark.parametrize("own", [{"plm_dense": 1}, {"plm_dense": 5, "plm_class": 1}], ids=["dense", "class"])
+@pytest.mark.parametrize(
+    "own",
+    [{"plm_dense": 1}, {"plm_dense": 5, "plm_class": 1}, {"plm_dense": 5, "plm_class": 1, "plm_compare": 1}],
+    ids=["dense", "class", "comparing"],
+)
 def test_prompts_and_outlines_are_learnt_for_it_alone_and_in_packs(folder, own, discs):
     values = own | {"adapter": "plm+pmm", "plm_depth": 1, "pmm_points": 16, "weight_decay": 0.0, "sched": "cosine",
               "horizontal_flip": 1, "vertical_flip": 0, "random_rotate": 0, "lr": 1e-3}  # fmt: skip

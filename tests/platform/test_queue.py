@@ -57,6 +57,7 @@ def test_packs_are_of_one_structure(make_run: MakeRun):
         {"plm_depth": 2},
         {"plm_dense": 1},
         {"plm_class": 1},
+        {"plm_compare": 1},
         {"pmm_points": 64},
         {"loss": "focal+dice+iou"},
     ]

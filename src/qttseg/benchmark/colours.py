@@ -10,8 +10,9 @@ _FIXED = {BASELINE: "#8a8f98", "box-filling": "#bcbfc5", CONTENDER: "#0072b2", "
 _OTHERS = (
     "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b5ea7", "#a6761d", "#b5bd00", "#1b4f4a", "#332288", "#882255",
     "#ddcc77", "#cc6677", "#117733", "#aa4499", "#44aa99",
+    "#6699cc", "#661100", "#999933",
 )  # fmt: skip
-"""Okabe and Ito's palette, which colour-blind readers can tell apart, some of Paul Tol's, and four more."""
+"""Okabe and Ito's palette, which colour-blind readers can tell apart, many of Paul Tol's, and four more."""
 
 
 def colours(methods: Iterable[str]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def adapter_of(configuration: Mapping[str, Value]) -> Adapter:
     return ADAPTERS[name]
 
 
-_SHAPES = ("loss", "plm_depth", "plm_dense", "plm_class", "pmm_points")
+_SHAPES = ("loss", "plm_depth", "plm_dense", "plm_class", "plm_compare", "pmm_points")
 
 STRUCTURE = ("adapter", "lora", "full", *_SHAPES)
 """Parameters that decide modules, loss and shapes."""

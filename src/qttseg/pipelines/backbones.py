@@ -138,7 +138,7 @@ class Backbone:
         with self.precision():
             sparse, dense = self.embed_prompts(prompts)
             positions = self.sam.prompt_encoder.get_dense_pe()
-            sparse, dense = self.learnt(sparse, dense, embeddings, positions, classes)
+            sparse, dense = self.learnt(sparse, dense, embeddings, positions, prompts, classes)
             decoded = decode_prompts(self.sam.mask_decoder, embeddings, positions, sparse, dense, masks=masks)
         return decoded._replace(logits=decoded.logits.float(), guess=decoded.guess.float())
 
@@ -152,11 +152,20 @@ class Backbone:
         return encoder(points=(prompts - 0.5, labels), boxes=None, masks=None)  # type: ignore[no-any-return]
 
     def learnt(
-        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None
+        self,
+        sparse: Tensor,
+        dense: Tensor,
+        embeddings: Tensor,
+        positions: Tensor,
+        prompts: Tensor,
+        classes: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return prompts, p × n × c tokens and p × c × g × g, as the prompt learner, if the model has one, wants them."""
         learner = getattr(self.sam, PROMPT_LEARNER, None)
-        return (sparse, dense) if learner is None else learner(sparse, dense, embeddings, positions, classes)
+        if learner is None:
+            return sparse, dense
+        points = prompts.unflatten(1, (2, 2)).mean(dim=1, keepdim=True) if prompts.dim() == 2 else prompts
+        return learner(sparse, dense, embeddings, positions, points / self.resolution, classes)  # type: ignore[no-any-return]
 
     def precision(self) -> torch.autocast:
         """Return the context in which the model runs: bfloat16 where the device is quicker with it, else float32."""

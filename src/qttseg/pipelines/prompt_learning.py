@@ -26,6 +26,7 @@ class LearnerParts:
         dense: 0 where tokens alone are learnt, else how many cells wide the surroundings are from which a cell's dense prompt
             is found, an odd number: 1 is the cell itself.
         classes: Whether it is told which class a prompt is for.
+        compare: Whether dense prompts are found with a look at how alike cells are to what the prompt points at.
 
     Raises:
         ConfigurationError: a number makes no sense.
@@ -34,20 +35,24 @@ class LearnerParts:
     depth: int = 1
     dense: int = 0
     classes: bool = False
+    compare: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise ConfigurationError(f"plm_depth is {self.depth}; a prompt learner has at least one block")
         if self.dense < 0 or (self.dense and self.dense % 2 == 0):
             raise ConfigurationError(f"plm_dense is {self.dense}; give 0 or an odd number of cells")
+        if self.compare and not self.dense:
+            raise ConfigurationError("plm_compare is 1, but plm_dense is 0; only a dense prompt has cells to compare")
 
     @classmethod
     def of(cls, configuration: Mapping[str, Value]) -> Self:
-        """Return what `plm_depth`, `plm_dense` and `plm_class` of a configuration ask for."""
+        """Return what `plm_depth`, `plm_dense`, `plm_class` and `plm_compare` of a configuration ask for."""
         return cls(
             depth=int(configuration["plm_depth"]),
             dense=int(configuration.get("plm_dense", 0)),
             classes=bool(configuration.get("plm_class", 0)),
+            compare=bool(configuration.get("plm_compare", 0)),
         )
 
     @classmethod
@@ -59,6 +64,7 @@ class LearnerParts:
             depth=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
             dense=int(dense) if around is None else around.shape[-1],
             classes="classes.weight" in weights,
+            compare="dense.likeness.key.weight" in weights,
         )
 
 
@@ -67,8 +73,8 @@ class PromptLearner(nn.Module):
 
     It may add to the other half of a prompt, too: SAM's dense prompt, one vector for each cell of the image embedding,
     through which masks are given to it. Tokens can only ask for masks that the decoder knows to draw; the dense prompt shows
-    it where the object is. And it may be told which class each prompt is for, by a token more that only the learner sees.
-    The paper has neither.
+    it where the object is. And it may be told which class each prompt is for, by a token more that only the learner sees,
+    and compare the image's cells with those that the prompt points at. The paper has none of these.
 
     Last layers start at zero, so that the untrained module changes nothing. Heads are eight where the width allows
     it, and the MLP is eight times as wide as the tokens, as 2,048 is at SAM's width of 256, where a depth of 1 has 1.6
@@ -83,11 +89,17 @@ class PromptLearner(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(_Block(width) for _ in range(parts.depth))
         self.offset = _starting_at_zero(nn.Linear(width, width))
-        self.dense = _Dense(width, parts.dense) if parts.dense else None
+        self.dense = _Dense(width, parts.dense, compare=parts.compare) if parts.dense else None
         self.classes = nn.Embedding(_CLASS_IDS, width) if parts.classes else None
 
     def forward(
-        self, sparse: Tensor, dense: Tensor, embeddings: Tensor, positions: Tensor, classes: Tensor | None
+        self,
+        sparse: Tensor,
+        dense: Tensor,
+        embeddings: Tensor,
+        positions: Tensor,
+        places: Tensor,
+        classes: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return the changed tokens and dense prompts.
 
@@ -96,6 +108,7 @@ class PromptLearner(nn.Module):
             dense: p × c × g × g dense prompts.
             embeddings: p × c × g × g image embeddings.
             positions: 1 × c × g × g positional encoding of their grid.
+            places: p × n × 2, x and y of points and middles of boxes as shares of the square's side.
             classes: p class ids, 1 to 255; needed where it is told them.
 
         Raises:
@@ -103,16 +116,26 @@ class PromptLearner(nn.Module):
         """
         image = embeddings.flatten(2)
         keys = image + positions.flatten(2)
-        hidden = sparse
+        told = None
         if self.classes is not None:
             if classes is None:
                 raise BackboneError("this model was taught with the class of each prompt; decode with `classes`, too")
-            hidden = torch.cat([sparse, self.classes(classes.int())[:, None]], dim=1)
+            told = self.classes(classes.int())[:, None]
+        hidden = sparse if told is None else torch.cat([sparse, told], dim=1)
         for block in self.blocks:
             hidden = block(hidden, image, keys)
         if self.dense is not None:
-            dense = dense + self.dense(hidden, image, keys).unflatten(2, dense.shape[2:])
+            seen = _at(embeddings, places).mean(dim=2)
+            meant = seen if told is None else seen + told[:, 0]
+            dense = dense + self.dense(hidden, image, keys, meant).unflatten(2, dense.shape[2:])
         return sparse + self.offset(hidden[:, : sparse.shape[1]]), dense
+
+
+def _at(embeddings: Tensor, places: Tensor) -> Tensor:
+    """Return what the cells hold, p × c × n, in which the places lie."""
+    side = embeddings.shape[-1]
+    column, row = (side * places).long().clamp(0, side - 1).unbind(dim=-1)
+    return embeddings.flatten(2).take_along_dim((side * row + column)[:, None], dim=2)
 
 
 class _Block(nn.Module):
@@ -134,9 +157,12 @@ class _Block(nn.Module):
 
 
 class _Dense(nn.Module):
-    """Cells of the image attend to the tokens; then an MLP, which may see their surroundings of `side` × `side` cells."""
+    """Cells of the image attend to the tokens; then an MLP, which may see their surroundings of `side` × `side` cells.
 
-    def __init__(self, width: int, side: int) -> None:
+    It may also be told how alike each cell is to what the prompt points at.
+    """
+
+    def __init__(self, width: int, side: int, *, compare: bool) -> None:
         super().__init__()
         self.to_tokens = FewKeys(width, math.gcd(8, width))
         self.norm = nn.LayerNorm(width)
@@ -144,11 +170,48 @@ class _Dense(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), _starting_at_zero(nn.Linear(inner, width)))
         if side > 1:
             self.mlp.insert(2, _Surroundings(inner, side))
+        self.likeness = _Likeness(width, inner) if compare else None
 
-    def forward(self, tokens: Tensor, image: Tensor, queries: Tensor) -> Tensor:
-        """Return p × c × m for m cells."""
+    def forward(self, tokens: Tensor, image: Tensor, queries: Tensor, meant: Tensor) -> Tensor:
+        """Return p × c × m for m cells.
+
+        Args:
+            tokens: p × n × c.
+            image: p × c × m.
+            queries: p × c × m, the image with its positional encoding.
+            meant: p × c, what the prompt points at and its class.
+        """
         found = self.norm(image.transpose(1, 2) + self.to_tokens(queries, tokens))
-        return self.mlp(found).transpose(1, 2)  # type: ignore[no-any-return]
+        first, *others = self.mlp
+        cells = first(found)
+        if self.likeness is not None:
+            cells = cells + self.likeness(image, meant)
+        for layer in others:
+            cells = layer(cells)
+        return cells.transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class _Likeness(nn.Module):
+    """Tells each cell how alike it is to one thing, in as many ways as attention has heads.
+
+    Unlike attention, which gives what was found, it gives the scores. Weights are applied on the side of the one thing, as in
+    `FewQueries`.
+    """
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(8, width)
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(self.heads, out)
+
+    def forward(self, image: Tensor, meant: Tensor) -> Tensor:
+        """Return p × m × out of cells, p × c × m, and what they are compared with, p × c."""
+        asked = self.query(self.norm(meant)).unflatten(-1, (self.heads, -1))
+        asked = torch.einsum("phd,hdc->phc", asked, self.key.weight.unflatten(0, (self.heads, -1)))
+        scores = torch.matmul(asked, image) / math.sqrt(image.shape[1] // self.heads)
+        return self.out(scores.transpose(1, 2))  # type: ignore[no-any-return]
 
 
 class _Surroundings(nn.Module):

@@ -71,7 +71,7 @@ class Sam2Backbone(Backbone):
         positions = self.sam.get_image_wide_positional_embeddings()
         with self.precision(), _last_output(self.sam.mask_decoder.activation) as upscaled:
             sparse, dense = self.embed_prompts(prompts)
-            tokens, dense = self.learnt(sparse[:, 0], dense, coarse, positions, classes)
+            tokens, dense = self.learnt(sparse[:, 0], dense, coarse, positions, prompts, classes)
             logits, guess, *_ = self.sam.mask_decoder(
                 image_embeddings=coarse,
                 image_positional_embeddings=positions.expand(len(prompts), -1, -1, -1),

@@ -21,6 +21,7 @@ _COMMON: Mapping[str, Value] = {
 _PLM: Mapping[str, Value] = {**_COMMON, "adapter": "plm", "plm_depth": 1}
 _PMM: Mapping[str, Value] = {"adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 64}
 _CLASS: Mapping[str, Value] = {"plm_dense": 5, "plm_class": 1}
+_COMPARE: Mapping[str, Value] = {**_CLASS, "plm_compare": 1}
 _RICH: Mapping[str, Value] = {"loss": "focal+dice+iou+map", "random_affine": 1, "color_jitter": 1}
 _LORA: Mapping[str, Value] = {**_COMMON, "adapter": "lora", "lora_rank": 16, "lora_dropout": 0.0}
 CONFIGURATIONS: Mapping[str, Configuration] = {
@@ -37,6 +38,9 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
     "plm-class-rich": Configuration({**_PLM, **_CLASS, **_RICH, "lr": 3e-3}),
     "plm-class-rich+pmm": Configuration({**_PLM, **_PMM, **_CLASS, **_RICH, "lr": 3e-3}),
     "lora+plm-class-rich": Configuration({**_LORA, **_PLM, **_CLASS, **_RICH, "adapter": "lora+plm", "lr": 2e-3}),
+    "plm-compare-rich": Configuration({**_PLM, **_COMPARE, **_RICH, "lr": 3e-3}),
+    "plm-compare-rich+pmm": Configuration({**_PLM, **_PMM, **_COMPARE, **_RICH, "lr": 3e-3}),
+    "lora+plm-compare-rich": Configuration({**_LORA, **_PLM, **_COMPARE, **_RICH, "adapter": "lora+plm", "lr": 2e-3}),
 }
 """How each method is trained: alike, but for what is trained, and for three times the learning rate of class PLM alone."""
 

@@ -30,11 +30,15 @@ METHODS = {
     "plm-class-rich": "class PLM, rich",
     "plm-class-rich+pmm": "class PLM + PMM, rich",
     "lora+plm-class-rich": "LoRA + class PLM, rich",
+    "plm-compare-rich": "comparing PLM, rich",
+    "plm-compare-rich+pmm": "comparing PLM + PMM, rich",
+    "lora+plm-compare-rich": "LoRA + comparing PLM, rich",
 }
 """How the paper writes the methods: untuned, untuned with the best of three masks by true IoU, decoder fine-tuned,
 prompt learning without and with point matching; then LoRA, prompt learning that reaches the dense prompt, too, and such that
 is also told which class a prompt is for, alone and on top of LoRA; and some of these trained richly: for the label maps that
-masks of an image make together, on images moved and tinted. Others stand under their own name, behind these."""
+masks of an image make together, on images moved and tinted; last, such that also compares the image's cells with what lies
+at the prompt. Others stand under their own name, behind these."""
 
 
 def title_of(method: str) -> str:
