@@ -3,19 +3,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from qttseg.metadata.configurations import Configuration
-from qttseg.metadata.datasets import resolve_dataset
+from qttseg.metadata.datasets import Dataset, resolve_dataset
 from qttseg.metadata.protocol import Protocol
 from qttseg.metadata.runs import LearningCurve, Outcome, Run
 from qttseg.pipelines.deadline import Deadline
 from qttseg.pipelines.loading import load_backbone
 from qttseg.pipelines.packed_fine_tuning import PackedFineTuning
 from qttseg.pipelines.spaces import search_space
+from qttseg.pipelines.workbench import Workbench
 from qttseg.platform.executors import InProcessExecutor, Work
 from qttseg.platform.planning import plan_runs
 from qttseg.platform.work import FineTuningWork
@@ -50,12 +52,21 @@ def do(runs: tuple[Run, ...], make_work: Callable[[], Work], *, pack: int = 1) -
     return [curve for some in done for curve in some]
 
 
-def test_runs_are_fine_tuned(runs: tuple[Run, ...]):
+def test_runs_are_fine_tuned_and_their_dataset_is_prepared_once(runs: tuple[Run, ...], monkeypatch: pytest.MonkeyPatch):
+    prepared: list[str] = []
+    prepare = Workbench.prepare
+
+    def counting(dataset: Dataset, *arguments: Any, **options: Any) -> Workbench:
+        prepared.append(dataset.name)
+        return prepare(dataset, *arguments, **options)
+
+    monkeypatch.setattr(Workbench, "prepare", counting)
     make_work = pickle.loads(pickle.dumps(partial(FineTuningWork, device="cpu")))  # noqa: S301 our own
     curves = do(runs, make_work)
     assert [curve.outcome for curve in curves] == [Outcome.COMPLETED] * 2, [curve.reason for curve in curves]
     assert all(0 <= curve.scores[0] <= 1 for curve in curves)
-    assert curves[0].setup_seconds > curves[1].setup_seconds  # the second run finds its dataset prepared
+    assert all(curve.setup_seconds > 0 for curve in curves)
+    assert prepared == ["squares"]
 
 
 def test_a_limit_ends_a_run(runs: tuple[Run, ...]):
