@@ -187,23 +187,24 @@ def test_who_was_taught_with_classes_wants_to_be_told_them(tokens_alone, small_v
 def test_cells_are_compared_with_those_that_the_prompt_points_at(tokens_alone, small_vit, prompts):
     adapted = adapt(small_vit, Configuration({**tokens_alone, "plm_dense": 1, "plm_compare": 1}), seed=0)
     embeddings = torch.randn(2, small_vit.width, 8, 8, generator=torch.Generator().manual_seed(0))
-    pixels = small_vit.resolution // 8
     cells = {
         1: [[(2, 1)], [(0, 4)]],
         3: [[(2, 1), (7, 1), (0, 0)], [(0, 4), (0, 0), (1, 5)]],
         4: [[(4, 4)], [(4, 4)]],
     }[prompts.shape[1]]
-    assert pixels == 8
+    assert small_vit.resolution == 8 * 8
+    likeness = adapted.sam.prompt_learner.dense.likeness
     shown = []
-    adapted.sam.prompt_learner.dense.likeness.register_forward_hook(lambda _, inputs, out: shown.append((inputs, out)))
+    for module in (likeness.norm, likeness):  # what is compared comes first, then how alike the cells are
+        module.register_forward_hook(lambda _, inputs, out: shown.append((inputs[0], out)))
     adapted.decode(embeddings, prompts)
-    ((image, meant), found) = shown[0]
+    (meant, _), (image, found) = shown
+    meant = meant[:, 0]
     expected = [
         torch.stack([own[:, row, column] for row, column in at]).mean(0)
         for own, at in zip(embeddings, cells, strict=True)
     ]
     torch.testing.assert_close(meant, torch.stack(expected))
-    likeness = adapted.sam.prompt_learner.dense.likeness
     asked = likeness.query(likeness.norm(meant)).unflatten(1, (likeness.heads, -1))
     own = likeness.key(image.transpose(1, 2)).unflatten(2, (likeness.heads, -1))
     scores = torch.einsum("phd,pmhd->pmh", asked, own) / asked.shape[2] ** 0.5

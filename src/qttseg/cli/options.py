@@ -139,7 +139,7 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         ConfigurationError: a text has no equals sign.
     """
-    return _pairs(texts, "--rule KEY=VALUE", example="images=photos")
+    return _pairs(texts, option="--rule", form="KEY=VALUE", example="images=photos")
 
 
 def values_of(texts: Sequence[str]) -> dict[str, Value]:
@@ -148,7 +148,8 @@ def values_of(texts: Sequence[str]) -> dict[str, Value]:
     Raises:
         ConfigurationError: a text has no equals sign.
     """
-    return {name: _value(text) for name, text in _pairs(texts, "--where NAME=VALUE", example="adapter=plm").items()}
+    pairs = _pairs(texts, option="--where", form="NAME=VALUE", example="adapter=plm")
+    return {name: _value(text) for name, text in pairs.items()}
 
 
 def _value(text: str) -> Value:
@@ -159,10 +160,9 @@ def _value(text: str) -> Value:
     return found if isinstance(found, int | float) else text
 
 
-def _pairs(texts: Sequence[str], form: str, *, example: str) -> dict[str, str]:
+def _pairs(texts: Sequence[str], *, option: str, form: str, example: str) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
-    option, what = form.split()
     wrong = [key for key, equals, _ in pairs if not equals or not key]
     if wrong:
-        raise ConfigurationError(f"{option} {wrong[0]} must have the form {what}, as in {example}")
+        raise ConfigurationError(f"{option} {wrong[0]} must have the form {form}, as in {example}")
     return {key.strip(): value for key, _, value in pairs}

@@ -125,17 +125,8 @@ class PromptLearner(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, image, keys)
         if self.dense is not None:
-            seen = _at(embeddings, places).mean(dim=2)
-            meant = seen if told is None else seen + told[:, 0]
-            dense = dense + self.dense(hidden, image, keys, meant).unflatten(2, dense.shape[2:])
+            dense = dense + self.dense(hidden, image, keys, places, told).unflatten(2, dense.shape[2:])
         return sparse + self.offset(hidden[:, : sparse.shape[1]]), dense
-
-
-def _at(embeddings: Tensor, places: Tensor) -> Tensor:
-    """Return what the cells hold, p × c × n, in which the places lie."""
-    side = embeddings.shape[-1]
-    column, row = (side * places).long().clamp(0, side - 1).unbind(dim=-1)
-    return embeddings.flatten(2).take_along_dim((side * row + column)[:, None], dim=2)
 
 
 class _Block(nn.Module):
@@ -172,46 +163,24 @@ class _Dense(nn.Module):
             self.mlp.insert(2, _Surroundings(inner, side))
         self.likeness = _Likeness(width, inner) if compare else None
 
-    def forward(self, tokens: Tensor, image: Tensor, queries: Tensor, meant: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, image: Tensor, queries: Tensor, places: Tensor, told: Tensor | None) -> Tensor:
         """Return p × c × m for m cells.
 
         Args:
             tokens: p × n × c.
             image: p × c × m.
             queries: p × c × m, the image with its positional encoding.
-            meant: p × c, what the prompt points at and its class.
+            places: p × n × 2, to what the prompt points.
+            told: p × 1 × c, its class.
         """
         found = self.norm(image.transpose(1, 2) + self.to_tokens(queries, tokens))
         first, *others = self.mlp
         cells = first(found)
         if self.likeness is not None:
-            cells = cells + self.likeness(image, meant)
+            cells = cells + self.likeness(image, places, told)
         for layer in others:
             cells = layer(cells)
         return cells.transpose(1, 2)  # type: ignore[no-any-return]
-
-
-class _Likeness(nn.Module):
-    """Tells each cell how alike it is to one thing, in as many ways as attention has heads.
-
-    Unlike attention, which gives what was found, it gives the scores. Weights are applied on the side of the one thing, as in
-    `FewQueries`.
-    """
-
-    def __init__(self, width: int, out: int) -> None:
-        super().__init__()
-        self.heads = math.gcd(8, width)
-        self.norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(self.heads, out)
-
-    def forward(self, image: Tensor, meant: Tensor) -> Tensor:
-        """Return p × m × out of cells, p × c × m, and what they are compared with, p × c."""
-        asked = self.query(self.norm(meant)).unflatten(-1, (self.heads, -1))
-        asked = torch.einsum("phd,hdc->phc", asked, self.key.weight.unflatten(0, (self.heads, -1)))
-        scores = torch.matmul(asked, image) / math.sqrt(image.shape[1] // self.heads)
-        return self.out(scores.transpose(1, 2))  # type: ignore[no-any-return]
 
 
 class _Surroundings(nn.Module):
@@ -227,8 +196,8 @@ class _Surroundings(nn.Module):
         return nn.functional.gelu(cells + self.around(square).flatten(2).transpose(1, 2))
 
 
-class _Attention(nn.Module):
-    """The weights of multi-head attention. Keys need no bias: the softmax would take it out again.
+class _Scores(nn.Module):
+    """How much queries attend to keys. Keys need no bias: a softmax would take it out again.
 
     Args:
         width: Of everything; a multiple of `heads`.
@@ -240,6 +209,24 @@ class _Attention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return p × (heads · n) × m for few queries (p × n × c) and many keys (p × c × m).
+
+        The weights of keys are applied on the queries' side, where they cost a hundredth of what projecting every cell of an
+        image would; the result is the same.
+        """
+        asked = self.query(queries).unflatten(-1, (self.heads, -1))
+        # Linear layers hold rows of outputs, so a head's rows are its share of the keys.
+        asked = torch.einsum("pnhd,hdc->phnc", asked, self.key.weight.unflatten(0, (self.heads, -1)))
+        return torch.matmul(asked.flatten(1, 2), keys) / math.sqrt(queries.shape[-1] // self.heads)
+
+
+class _Attention(_Scores):
+    """The weights of multi-head attention; arguments as for `_Scores`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
@@ -247,8 +234,7 @@ class _Attention(nn.Module):
 class FewQueries(_Attention):
     """Multi-head attention of few queries to many keys.
 
-    The weights of keys and values are applied on the queries' side, where they cost a hundredth of what projecting every
-    cell of an image would; the result is the same.
+    The weights of values, too, are applied on the queries' side.
     """
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -259,11 +245,7 @@ class FewQueries(_Attention):
             keys: p × c × m.
             values: p × c × m.
         """
-        heads = self.heads
-        asked = self.query(queries).unflatten(-1, (heads, -1))
-        # Linear layers hold rows of outputs, so a head's rows are its share of the keys and values.
-        asked = torch.einsum("pnhd,hdc->phnc", asked, self.key.weight.unflatten(0, (heads, -1)))
-        scores = torch.matmul(asked.flatten(1, 2), keys) / math.sqrt(queries.shape[-1] // heads)
+        heads, scores = self.heads, self.scores(queries, keys)
         found = torch.matmul(scores.softmax(dim=-1), values.transpose(1, 2)).unflatten(1, (heads, -1))
         found = torch.einsum("phnc,hdc->pnhd", found, self.value.weight.unflatten(0, (heads, -1))).flatten(2)
         return self.out(found + self.value.bias)  # type: ignore[no-any-return]
@@ -291,6 +273,32 @@ class FewKeys(_Attention):
         values = self.value(keys).unflatten(-1, (heads, -1))
         values = torch.einsum("pnhd,chd->phnc", values, self.out.weight.unflatten(1, (heads, -1))).flatten(1, 2)
         return torch.matmul(shares.transpose(1, 2), values) + self.out.bias
+
+
+class _Likeness(_Scores):
+    """Tells each cell how alike it is to what the prompt points at, its class in mind, in as many ways as there are heads.
+
+    Attention gives what was found; this gives the scores.
+    """
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__(width, math.gcd(8, width))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(self.heads, out)
+
+    def forward(self, image: Tensor, places: Tensor, told: Tensor | None) -> Tensor:
+        """Return p × m × out; arguments as in `_Dense`."""
+        meant = _at(image, places).mean(dim=2, keepdim=True).transpose(1, 2)
+        if told is not None:
+            meant = meant + told
+        return self.out(self.scores(self.norm(meant), image).transpose(1, 2))  # type: ignore[no-any-return]
+
+
+def _at(image: Tensor, places: Tensor) -> Tensor:
+    """Return what those of a square's cells (p × c × m) hold, p × c × n, in which the places lie."""
+    side = math.isqrt(image.shape[2])
+    column, row = (side * places).long().clamp(0, side - 1).unbind(dim=-1)
+    return image.take_along_dim((side * row + column)[:, None], dim=2)
 
 
 def _starting_at_zero(layer: nn.Linear) -> nn.Linear:

@@ -95,8 +95,8 @@ def test_each_method_is_trained_alike_but_for_what_is_trained_how_richly_and_the
     common = {key: plans.CONFIGURATIONS["sam-f"][key] for key in ("sched", "weight_decay", "horizontal_flip")}
     assert all(common.items() <= dict(c).items() for c in plans.CONFIGURATIONS.values())
     faster = {name for name, c in plans.CONFIGURATIONS.items() if c["lr"] != plans.CONFIGURATIONS["sam-f"]["lr"]}
-    told = {name for name, c in plans.CONFIGURATIONS.items() if c.get("plm_class")}
-    assert len(told) == 9
-    assert faster == told - {"lora+plm-class"}
+    assert faster == {"plm-class", "plm-class+pmm"} | {
+        f"{name}-rich{more}" for name in ("plm-class", "plm-compare") for more in ("", "+pmm")
+    } | {"lora+plm-class-rich", "lora+plm-compare-rich"}
     rich = {name for name, c in plans.CONFIGURATIONS.items() if c["loss"] != plans.CONFIGURATIONS["sam-f"]["loss"]}
     assert rich == {name for name in plans.CONFIGURATIONS if "-rich" in name}
