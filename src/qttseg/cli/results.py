@@ -108,12 +108,15 @@ def prompt_learning(
     format_: Printed = TableFormat.TERMINAL,
     out_file: OutFile = None,
 ) -> None:
-    """Methods that learn what a prompt means (arXiv 2403.09199) on each task, that paper's figures beside."""
+    """Methods that learn what a prompt means (arXiv 2403.09199) on each task, that paper's figures beside; then studies."""
     from qttseg.benchmark.prompt_learning.averages import comparable
+    from qttseg.benchmark.prompt_learning.study_tables import study_tables
     from qttseg.benchmark.prompt_learning.tables import overview, task_tables
 
-    groups = comparable(found_trials(results, methods, datasets))
-    _print((table for group in groups for table in (overview(group), *task_tables(group))), format_, out_file)
+    made: list[Table] = []
+    for group in comparable(found_trials(results, methods, datasets)):
+        made += [overview(group), *task_tables(group), *study_tables(group)]
+    _print(made, format_, out_file)
 
 
 def figures(

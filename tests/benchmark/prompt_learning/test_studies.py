@@ -79,7 +79,21 @@ def test_point_matching_is_judged_by_pairs_that_differ_in_nothing_else(trial: Ma
     assert study.iou.std == pytest.approx(0.1 / 2**0.5)
     assert study.iou.count == 2
     assert study.outline.mean == pytest.approx(0.075)
+    assert study.method == "plm"
     assert matchings([trial("plm", 0.5)]) == []
+
+
+def test_point_matching_is_judged_for_each_method_that_has_it(trial: Make) -> None:
+    alike: dict[str, object] = {"plm_class": 1, "epochs": 20}
+    rows = [
+        trial("plm-class", 0.6, settings={**alike, "adapter": "plm"}),
+        trial("plm-class+pmm", 0.5, settings={**alike, "adapter": "plm+pmm", "pmm_weight": 0.1, "pmm_points": 64}),
+        trial("plm-dense", 0.5, settings={"epochs": 20}),
+        trial("plm-dense+pmm", 0.9, settings={"epochs": 40}),  # trained for longer: no pair
+    ]
+    (study,) = matchings(rows)
+    assert study.method == "plm-class"
+    assert study.iou.mean == pytest.approx(-0.1)
 
 
 def test_each_study_that_has_rows_has_a_figure_with_a_caption(studied: list[Row], tmp_path: Path) -> None:

@@ -140,12 +140,14 @@ def draw_matchings(found: Sequence[Matching]) -> tuple[Figure, str] | None:
         means, spreads = [gain.mean for gain in gains], [gain.std or 0.0 for gain in gains]
         panel.errorbar(means, levels + shift, xerr=spreads, fmt="o", color=tint, label=name, capsize=2)
     panel.axvline(0, color="#444444", linewidth=0.8)
-    panel.set_yticks(levels, [f"{one.task}, {PROMPTS[one.prompt]} ({one.iou.count})" for one in found])
+    panel.set_yticks(
+        levels, [f"{one.task}, {PROMPTS[one.prompt]}: {title_of(one.method)} ({one.iou.count})" for one in found]
+    )
     panel.set_xlabel("gain by point matching (above 0: it helps)")
     figure.set_size_inches(6.4, 1.4 + 0.35 * len(found))
     _legend(figure, [panel])
     return figure, (
-        "Difference between prompt learning with and without point matching, over trainings that differ in nothing else "
+        "Difference between methods with and without point matching, over trainings that differ in nothing else "
         "(their number in brackets); bars: standard deviation over them."
     )
 

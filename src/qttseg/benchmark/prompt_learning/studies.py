@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from qttseg.benchmark.prompt_learning.averages import (
@@ -19,8 +19,11 @@ from qttseg.benchmark.prompt_learning.averages import (
 )
 from qttseg.benchmark.prompt_learning.rows import Prompt, Row
 
-WITHOUT, WITH = "plm", "plm+pmm"
-"""Prompt learning without and with point matching."""
+MATCHED = "+pmm"
+"""How names of methods end that also learn by point matching."""
+
+_OF_MATCHING = ("adapter", "pmm_weight", "pmm_points")
+"""Settings that differ between a method without and with it."""
 
 
 def miou(row: Row) -> float | None:
@@ -158,15 +161,17 @@ def _by_method(rows: Iterable[Row]) -> dict[str, Average]:
 
 @dataclass(frozen=True, kw_only=True)
 class Matching:
-    """What point matching adds to prompt learning on a task, over pairs of trainings that differ in nothing else.
+    """What point matching adds to a method on a task, over pairs of trainings that differ in nothing else.
 
     Attributes:
+        method: The method without it.
         task: What was trained and tested on.
         prompt: How it was asked.
         iou: Difference in mean IoU, above 0 where matching helps.
         outline: Difference in boundary F1.
     """
 
+    method: str
     task: str
     prompt: Prompt
     iou: Average
@@ -174,25 +179,26 @@ class Matching:
 
 
 def matchings(rows: Iterable[Row]) -> list[Matching]:
-    """Return what point matching adds on each task and kind of prompt that was tried with and without it."""
-    chosen = [row for row in current(rows) if not row.transferred and row.noise == 0 and row.method in (WITHOUT, WITH)]
+    """Return what point matching adds on each task, kind of prompt and method that was tried with and without it."""
+    chosen = [row for row in current(rows) if not row.transferred and row.noise == 0]
     labels, made = tasks_of(chosen), []
-    kinds = gathered(((row.task_fingerprint, row.prompt), row) for row in chosen)
-    for (fingerprint, prompt), own in sorted(kinds.items(), key=lambda kind: (labels[kind[0][0]], kind[0][1])):
-        iou, outline = _gain(own, miou), _gain(own, lambda row: row.boundary_f1)
-        if iou is not None and outline is not None:
-            made.append(Matching(task=labels[fingerprint], prompt=prompt, iou=iou, outline=outline))
+    kinds = gathered(((labels[row.task_fingerprint], row.prompt), row) for row in chosen)
+    for (task, prompt), own in sorted(kinds.items()):
+        for method in methods_of(own):
+            pair = [row for row in own if row.method in (method, method + MATCHED)]
+            iou, outline = _gain(pair, miou), _gain(pair, lambda row: row.boundary_f1)
+            if iou is not None and outline is not None:
+                made.append(Matching(method=method, task=task, prompt=prompt, iou=iou, outline=outline))
     return made
 
 
 def _gain(rows: Iterable[Row], measure: Measure) -> Average | None:
-    """Return the mean difference over pairs of the same seed and images, each averaged over the draws both have."""
-    found: dict[tuple[int, int, int], dict[str, float]] = {}
+    """Return the mean difference over pairs that differ in matching alone, each averaged over the draws both have."""
+    found: dict[tuple[Hashable, int], dict[bool, float]] = {}
     for row in rows:
         value = measure(row)
         if value is not None:
-            found.setdefault((row.seed, row.images, row.draw), {})[row.method] = value
-    pairs = gathered(
-        ((seed, images), both[WITH] - both[WITHOUT]) for (seed, images, _), both in found.items() if len(both) == 2
-    )
+            shared = frozenset((name, of) for name, of in row.settings.items() if name not in _OF_MATCHING)
+            found.setdefault(((row.seed, row.images, shared), row.draw), {})[row.method.endswith(MATCHED)] = value
+    pairs = gathered((training, both[True] - both[False]) for (training, _), both in found.items() if len(both) == 2)
     return average([sum(gains) / len(gains) for gains in pairs.values()])

@@ -41,7 +41,7 @@ def overview(rows: Iterable[Row]) -> Table:
         cells = [_cell(own, prompt, method) for prompt, method in columns]
         for prompt in prompts:
             places = [place for place, column in enumerate(columns) if column[0] == prompt and column[1] != _ORACLE]
-            cells = _marked(cells, places)
+            cells = marked(cells, places)
         lines.append(Line(label=label, cells=tuple(cells), about={"dataset": label}))
         lines += _paper_line(own[0].task, columns, beside=label)
     heads = tuple(
@@ -78,10 +78,9 @@ def _task_table(rows: Sequence[Row], corner: str, *, paper: bool) -> Table:
     )
     methods = methods_of(rows)
     grid = [_line_cells([row for row in rows if row.method == method], shown, _seeds(rows)) for method in methods]
-    fair = [place for place, method in enumerate(methods) if method != _ORACLE]
     for column in range(len(shown) + 2):
-        marked = _marked([cells[column] for cells in grid], fair)
-        for cells, cell in zip(grid, marked, strict=True):
+        of_column = marked([cells[column] for cells in grid], competing(methods))
+        for cells, cell in zip(grid, of_column, strict=True):
             cells[column] = cell
     namesake = counterpart(rows[0].task) if paper else None
     figures = FIGURES[namesake] if namesake else {}
@@ -138,7 +137,12 @@ def _seeds(rows: Iterable[Row]) -> int:
     return len({row.seed for row in rows if row.images})
 
 
-def _marked(cells: Sequence[Cell], places: Sequence[int]) -> list[Cell]:
+def competing(methods: Iterable[str]) -> list[int]:
+    """Return the places of the methods that may be the best: all but the oracle."""
+    return [place for place, method in enumerate(methods) if method != _ORACLE]
+
+
+def marked(cells: Sequence[Cell], places: Sequence[int]) -> list[Cell]:
     """Return the cells with the best complete mean of these places marked."""
     means = {place: mean for place in places if (mean := cells[place].mean) is not None and not cells[place].note}
     best = max(means.values()) if len(means) > 1 else None
@@ -179,7 +183,6 @@ def _paper_line(task: str, columns: Sequence[tuple[str, str]], *, beside: str) -
 
 def _caption(rows: Sequence[Row], *, paper: bool) -> str:
     images = sorted({row.images for row in rows if row.images})
-    machines = "; ".join(sorted({row.machine for row in rows if row.machine})) or "not recorded"
     sentences = [
         "IoU: mean over the images that show a class, then over classes, in [0, 1] (higher is better); boundary F1 alike, "
         "with 0.75 % of the diagonal as tolerance. Mean over seeds of the means over draws of prompts ± sample standard "
@@ -188,6 +191,12 @@ def _caption(rows: Sequence[Row], *, paper: bool) -> str:
         *([_PAPER] if paper else []),
         *([f"Trained on {' or '.join(map(str, images))} images."] if images else []),
         "Prompts at test time are drawn from the true masks, alike for all methods. Of several settings of a method the "
-        f"newest counts. Backbone {rows[0].backbone}, machine: {machines}.",
+        f"newest counts. {made_with(rows)}",
     ]
     return " ".join(sentences)
+
+
+def made_with(rows: Sequence[Row]) -> str:
+    """Return the sentence of a caption that names the backbone, which the rows share, and the machines."""
+    machines = "; ".join(sorted({row.machine for row in rows if row.machine})) or "not recorded"
+    return f"Backbone {rows[0].backbone}, machine: {machines}."
