@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qttseg.errors import PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.queries import training_set
 from qttseg.metadata.runs import LearningCurve
@@ -85,31 +84,6 @@ def test_an_epoch_on_more_images_takes_longer_also_where_none_of_that_size_was_s
     one = CostPredictor.fit(without_hard)
     older = replace(one, images=0.0)  # as files from before the number of images was asked
     np.testing.assert_array_equal(older.predict(META, plain, images=300), one.predict(META, plain))
-
-
-def test_observed_seconds_carry_it_to_other_hardware(predictor, configurations):
-    before = predictor.predict(META, configurations)
-    observed = [(c, 7 * s) for c, s in zip(configurations[:3], before[:3], strict=True)]
-    calibrated = predictor.calibrate(META, observed)
-    np.testing.assert_allclose(calibrated.predict(META, configurations), 7 * before)
-    np.testing.assert_array_equal(predictor.predict(META, configurations), before)
-    twice = predictor.calibrate(META, observed, images=2 * predictor.images)
-    np.testing.assert_allclose(twice.predict(META, configurations, images=2 * predictor.images), 7 * before)
-    again = calibrated.calibrate(META, observed)
-    np.testing.assert_allclose(again.predict(META, configurations), 7 * before)
-
-
-def test_one_hiccup_does_not_spoil_the_calibration(predictor, configurations):
-    before = predictor.predict(META, configurations)
-    times = [1.0, 1.0, 50.0]
-    observed = [(c, t * s) for t, c, s in zip(times, configurations, before, strict=False)]
-    np.testing.assert_allclose(predictor.calibrate(META, observed).predict(META, configurations), before)
-
-
-def test_nothing_observed_changes_nothing_and_no_time_is_negative(predictor, configurations):
-    assert predictor.calibrate(META, []) == predictor
-    with pytest.raises(PredictorError, match="positive"):
-        predictor.calibrate(META, [(configurations[0], 0.0)])
 
 
 def test_loading_brings_back_the_same_predictions_to_the_bit(predictor, configurations, tmp_path):

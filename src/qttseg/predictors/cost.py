@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qttseg.errors import PredictorError
 from qttseg.metadata.configurations import Configuration
 from qttseg.metadata.queries import TrainingSet
 from qttseg.metadata.runs import is_accelerated
@@ -42,7 +41,7 @@ class CostPredictor:
 
     A Bayesian linear model of the logarithm. Effects of single datasets and machines are estimated beside those of the
     meta-features, so that these have to explain only what they explain on several datasets; a new dataset or machine
-    has the mean effect until `calibrate` learns better.
+    has the mean effect, which the tuner sets right by the epochs that it has timed.
 
     Attributes:
         encoder: Columns of configurations and meta-features.
@@ -52,7 +51,6 @@ class CostPredictor:
             where the training data does not tell, empty in files from before it was asked.
         images: For training and validation, on which an epoch takes what is predicted where nothing else is asked: as many as
             the training data had on average. 0 in files from before it was asked; what they predict holds for any number.
-        factor: What `calibrate` found this machine and dataset to take, relative to the training data.
         lineage: The training data.
     """
 
@@ -61,7 +59,6 @@ class CostPredictor:
     coefficients: tuple[float, ...]
     accelerated: tuple[float, ...] = ()
     images: float = 0.0
-    factor: float = 1.0
     lineage: Lineage
 
     @classmethod
@@ -131,30 +128,8 @@ class CostPredictor:
         if accelerated and self.accelerated:
             intercept, own = intercept + self.accelerated[0], own + self.accelerated[1:]
         share = images / self.images if images and self.images else 1.0
-        seconds: Array = share * self.factor * np.exp(intercept + columns @ own + meta @ others)
+        seconds: Array = share * np.exp(intercept + columns @ own + meta @ others)
         return seconds
-
-    def calibrate(
-        self,
-        meta_features: Mapping[str, float],
-        observed: Sequence[tuple[Configuration, float]],
-        *,
-        images: float | None = None,
-    ) -> Self:
-        """Return the predictor for the machine and dataset on which these seconds per epoch of `images` were observed.
-
-        The factor is the median ratio of observed and predicted seconds, so that one hiccup does no harm.
-
-        Raises:
-            PredictorError: a time is not positive.
-        """
-        if not observed:
-            return self
-        seconds = np.array([value for _, value in observed])
-        if not (seconds > 0).all():
-            raise PredictorError(f"observed seconds per epoch must be positive; got {seconds.min()}")
-        ratios = seconds / self.predict(meta_features, [configuration for configuration, _ in observed], images=images)
-        return replace(self, factor=self.factor * float(np.median(ratios)))
 
     def save(self, folder: Path) -> None:
         """Write the predictor to `folder` as safetensors and JSON."""
@@ -162,7 +137,6 @@ class CostPredictor:
             "encoder": self.encoder.to_dict(),
             "intercept": self.intercept,
             "images": self.images,
-            "factor": self.factor,
             "lineage": self.lineage.to_dict(),
         }
         tensors = {
@@ -186,7 +160,6 @@ class CostPredictor:
             coefficients=tuple(tensors["coefficients"].tolist()),
             accelerated=tuple(tensors.get("accelerated", none).tolist()),
             images=document.get("images", 0.0),
-            factor=document["factor"],
             lineage=Lineage.from_dict(document["lineage"]),
         )
 
