@@ -13,6 +13,7 @@ from qttseg.benchmark.figures import Drawn, save_figures
 from qttseg.benchmark.prompt_learning.averages import Average, comparable
 from qttseg.benchmark.prompt_learning.rows import Row, title_of
 from qttseg.benchmark.prompt_learning.studies import (
+    OVER_DRAWS,
     Amounts,
     Matching,
     Sensitivity,
@@ -77,8 +78,7 @@ def draw_sensitivities(found: Sequence[Sensitivity]) -> tuple[Figure, str] | Non
         panel.set(title=study.task, ylim=(0, 1))
     _finished(figure, panels, "mean IoU")
     return figure, (
-        "Mean IoU over draws of prompts: points anywhere in each class, boxes whose sides are moved by up to that share of "
-        "their size. Bars: standard deviation over draws for one and the same model, averaged over seeds."
+        f"{OVER_DRAWS} Bars: standard deviation over draws for one and the same model, averaged over seeds."
     )
 
 
@@ -113,8 +113,7 @@ def draw_transfers(found: Sequence[Transfer]) -> tuple[Figure, str] | None:
     kinds = {"untrained": "#bcbfc5", "trained on the source": "#0072b2", "trained on the task": "#009e73"}
     figure, panels = _panels(len(found))
     for panel, study in zip(panels, found, strict=True):
-        methods = [*study.untrained, *(method for method in study.scores if method not in study.untrained)]
-        for place, method in enumerate(methods):
+        for place, method in enumerate(study.methods):
             bars = {
                 kind: score
                 for kind, scores in zip(kinds, (study.untrained, study.scores, study.at_home), strict=True)
@@ -123,7 +122,9 @@ def draw_transfers(found: Sequence[Transfer]) -> tuple[Figure, str] | None:
             for offset, (kind, score) in enumerate(bars.items()):
                 where = place + (offset - (len(bars) - 1) / 2) * 0.4
                 panel.bar(where, score.mean, 0.36, yerr=score.std, color=kinds[kind], ecolor="#444444", label=kind)
-        panel.set_xticks(range(len(methods)), [title_of(method) for method in methods], rotation=30, ha="right")
+        panel.set_xticks(
+            range(len(study.methods)), [title_of(method) for method in study.methods], rotation=30, ha="right"
+        )
         panel.set(title=f"{study.source} → {study.task}, {PROMPTS[study.prompt]}", ylim=(0, 1))
     _finished(figure, panels, "mean IoU on the task")
     return figure, "Mean IoU on the task behind the arrow; bars: standard deviation over seeds."

@@ -36,6 +36,13 @@ def prompt_label(prompt: Prompt, noise: float) -> str:
     return prompt if noise == 0 else f"{prompt} ±{100 * noise:g} %"
 
 
+OVER_DRAWS = (
+    "Mean IoU over draws of prompts: points anywhere in each class, boxes whose sides are moved by up to that share of "
+    "their size."
+)
+"""What captions say of `Sensitivity`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """How much scores depend on where a prompt lies.
@@ -128,6 +135,11 @@ class Transfer:
     scores: Mapping[str, Average]
     at_home: Mapping[str, Average]
     untrained: Mapping[str, Average]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those that are not trained, then those that are."""
+        return (*self.untrained, *(method for method in self.scores if method not in self.untrained))
 
 
 def transfers(rows: Iterable[Row]) -> list[Transfer]:

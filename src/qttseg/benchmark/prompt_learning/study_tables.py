@@ -8,6 +8,7 @@ from dataclasses import replace
 from qttseg.benchmark.prompt_learning.averages import Average
 from qttseg.benchmark.prompt_learning.rows import Row, title_of
 from qttseg.benchmark.prompt_learning.studies import (
+    OVER_DRAWS,
     Amounts,
     Matching,
     Sensitivity,
@@ -42,8 +43,7 @@ def _sensitivity(study: Sensitivity) -> Table:
         [Head(title=prompt) for prompt in study.prompts],
         study.scores,
         decimals=4,  # spreads are small
-        caption="Mean IoU over draws of prompts: points anywhere in each class, boxes whose sides are moved by up to that "
-        "share of their size. ± standard deviation over draws for one and the same model, averaged over seeds.",
+        caption=f"{OVER_DRAWS} ± standard deviation over draws for one and the same model, averaged over seeds.",
     )
 
 
@@ -59,11 +59,10 @@ def _amounts(study: Amounts) -> Table:
 
 def _transfer(study: Transfer) -> Table:
     kinds = (study.untrained, study.scores, study.at_home)
-    methods = [*study.untrained, *(method for method in study.scores if method not in study.untrained)]
     return _by_methods(
         f"{study.source} → {study.task}, {PROMPTS[study.prompt]}",
         [Head(title=title) for title in ("untrained", f"on {study.source}", f"on {study.task}")],
-        {method: [scores.get(method) for scores in kinds] for method in methods},
+        {method: [scores.get(method) for scores in kinds] for method in study.methods},
         caption=f"{_OVER_SEEDS} On {study.task}, by what was trained on.",
     )
 
